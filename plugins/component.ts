@@ -1,0 +1,266 @@
+/** External components: their connections, and what is sent to them (XEP-0114). */
+
+import { createHash, timingSafeEqual } from 'node:crypto'
+import {
+  Connection,
+  componentOptions,
+  coreOptions,
+  definePlugin,
+  domainOf,
+  errorReply,
+  type Host,
+  isStanzaName,
+  type Module,
+  mayAnswerWithError,
+  NS_CLIENT,
+  NS_COMPONENT,
+  prepareDomain,
+  prepareJid,
+  reply,
+  Stanza,
+  type StanzaEvent,
+  StreamError,
+  type StreamHeader,
+  type StreamProfile,
+  StreamSession,
+  type TokenizerLimits,
+  xml,
+} from '../server/index.ts'
+
+const options = {
+  ...componentOptions,
+  local_interfaces: coreOptions.local_interfaces,
+  tcp_keepalives: coreOptions.tcp_keepalives,
+  name: coreOptions.name,
+}
+type ComponentModule = Module<typeof options>
+
+const NS_DISCO_INFO = 'http://jabber.org/protocol/disco#info'
+/** Seconds in which a component must have authenticated. */
+const HANDSHAKE_TIMEOUT = 30
+/** Seconds without a byte after which a component is sent white space, so that routers keep the connection. */
+const READ_TIMEOUT = 300
+const READ_CHECK = 60
+const CLOSE_TIMEOUT = 5
+
+/** The component of a host: what its stream may do, and the connection if there is one. */
+class ComponentHost {
+  readonly module: ComponentModule
+  session: StreamSession | undefined
+
+  constructor(module: ComponentModule) {
+    this.module = module
+  }
+
+  get host(): Host {
+    return this.module.host
+  }
+
+  /** XEP-0114 §3: the digest of the stream's id and the secret. */
+  authenticate(session: StreamSession, stanza: Stanza): true {
+    const { log, options } = this.module
+    const from = session.connection.remoteAddress
+    if (options.component_secret === undefined) {
+      log.error('a component wants to connect, but component_secret is not set', { from })
+      throw new StreamError('not-authorized', 'No secret is configured for this component')
+    }
+    const expected = createHash('sha1')
+      .update(session.streamId + options.component_secret)
+      .digest()
+    const given = Buffer.from(stanza.getText().trim(), 'hex')
+    if (stanza.childCount > 0 || given.length !== expected.length || !timingSafeEqual(given, expected)) {
+      log.warn('a component gave a wrong secret', { from })
+      throw new StreamError('not-authorized', 'The handshake does not fit the secret')
+    }
+    if (this.session !== undefined) this.resolveConflict(from)
+    this.session = session
+    session.type = 'component'
+    session.setLimits(limitsOf(this.module))
+    log.info('component connected', { from })
+    session.send(new Stanza('handshake'))
+    this.host.events.fire('component-authenticated', { session })
+    return true
+  }
+
+  disconnected(session: StreamSession, reason: string | undefined): void {
+    if (this.session !== session) return
+    this.session = undefined
+    this.module.log.info('component disconnected', { reason })
+    this.host.events.fire('component-disconnected', { session, reason })
+  }
+
+  /** A stanza for the component, or for any address at its domain. */
+  deliver({ origin, stanza }: StanzaEvent): true {
+    if (this.session !== undefined) {
+      this.session.send(stanza)
+      return true
+    }
+    if (!mayAnswerWithError(stanza)) return true
+    const { name } = this.module.options
+    if (name !== undefined && asksForIdentity(stanza, this.host.name)) {
+      const identity = xml('identity', { category: 'component', type: 'generic', name })
+      const feature = xml('feature', { var: NS_DISCO_INFO })
+      origin.send(reply(stanza, xml('query', { xmlns: NS_DISCO_INFO }, identity, feature)))
+      return true
+    }
+    if (stanza.name !== 'presence') {
+      origin.send(errorReply(stanza, 'remote-server-timeout', 'The component is not connected'))
+    }
+    return true
+  }
+
+  private resolveConflict(from: string): void {
+    if (this.module.options.component_conflict_resolve === 'kick_old') {
+      this.session!.close(new StreamError('conflict', 'Replaced by a new connection'))
+      return
+    }
+    this.module.log.warn('a second connection of the component was refused', { from })
+    throw new StreamError('conflict', 'The component is connected already')
+  }
+}
+
+function asksForIdentity(stanza: Stanza, host: string): boolean {
+  return (
+    stanza.name === 'iq' &&
+    stanza.attrs.type === 'get' &&
+    stanza.attrs.to === host &&
+    stanza.payloadNs === NS_DISCO_INFO &&
+    !stanza.payloadAttrs.node
+  )
+}
+
+function limitsOf({ options }: ComponentModule): TokenizerLimits {
+  const stanzaBytes = options.component_stanza_size_limit ?? options.s2s_stanza_size_limit
+  return { stanzaBytes, depth: 512, attributes: 512, nameLength: 1024 }
+}
+
+class ComponentProfile implements StreamProfile {
+  readonly name = 'component'
+  readonly defaultNs = NS_COMPONENT
+  // A handshake is 40 characters.
+  readonly limits = { stanzaBytes: 4096, depth: 4, attributes: 20, nameLength: 256 }
+  readonly closeTimeout = CLOSE_TIMEOUT
+  private readonly module: ComponentModule
+  private readonly hosts: ReadonlyMap<string, ComponentHost>
+
+  constructor(module: ComponentModule, hosts: ReadonlyMap<string, ComponentHost>) {
+    this.module = module
+    this.hosts = hosts
+  }
+
+  opened(session: StreamSession, header: StreamHeader): void {
+    const component = this.hosts.get(prepareDomain(header.attrs.to ?? '') ?? '')
+    session.host = component?.host
+    // XEP-0114 knows neither version nor features; the id is what the digest is made with.
+    session.openStream({ id: session.streamId, from: component?.host.name ?? header.attrs.to })
+    if (header.defaultNs !== NS_COMPONENT) {
+      throw new StreamError('invalid-namespace', `The content namespace of a component is ${NS_COMPONENT}`)
+    }
+    if (header.attrs.to === undefined) {
+      throw new StreamError('improper-addressing', "The stream header lacks 'to'")
+    }
+    if (component === undefined) {
+      throw new StreamError('host-unknown', 'No external component is configured by that name')
+    }
+  }
+
+  received(session: StreamSession, stanza: Stanza): void {
+    const component = this.hosts.get(session.host?.name ?? '')
+    if (component === undefined) throw new StreamError('host-gone', 'The component is no longer configured')
+    // Some libraries write the namespace of clients on their stanzas.
+    if (stanza.attrs.xmlns === NS_CLIENT) delete (stanza.attrs as Record<string, string | undefined>).xmlns
+    const ours = stanza.attrs.xmlns === undefined
+    if (session.type === 'component_unauthed') {
+      if (!ours || stanza.name !== 'handshake')
+        throw new StreamError('not-authorized', 'The handshake comes first')
+      component.authenticate(session, stanza)
+      return
+    }
+    if (!ours || !isStanzaName(stanza.name)) {
+      throw new StreamError('unsupported-stanza-type', `<${stanza.name}/> is not a stanza`)
+    }
+    checkFrom(component, stanza)
+    if (stanza.attrs.to === undefined) {
+      if (mayAnswerWithError(stanza)) {
+        session.send(errorReply(stanza, 'bad-request', "A component must give its stanzas a 'to'"))
+      }
+      return
+    }
+    this.module.server.router.process(session, stanza)
+  }
+
+  closed(session: StreamSession, reason: string | undefined): void {
+    this.module.server.sessions.delete(session)
+    this.hosts.get(session.host?.name ?? '')?.disconnected(session, reason)
+  }
+}
+
+/** A component speaks for its own domain only, unless the operator trusts it with others. */
+function checkFrom(component: ComponentHost, stanza: Stanza): void {
+  const { from } = stanza.attrs
+  const { name } = component.host
+  if (component.module.options.validate_from_addresses) {
+    const own = from === name || (from !== undefined && domainOf(prepareJid(from)?.full ?? '') === name)
+    if (!own) throw new StreamError('invalid-from', `The 'from' of a stanza is not an address at ${name}`)
+  } else if (from === undefined) stanza.attrs.from = name
+}
+
+const NOTHING_SHARED = (): Map<string, ComponentHost> => new Map()
+
+export default definePlugin({
+  name: 'component',
+  hostType: 'component',
+  options,
+  shared(module) {
+    const { server, options } = module
+    const profile = new ComponentProfile(module, module.shared('component/hosts', NOTHING_SHARED))
+    module.listen({
+      name: 'component',
+      ports: options.component_ports,
+      interfaces: options.component_interfaces ?? options.local_interfaces,
+      connected(socket) {
+        const connection = new Connection(socket, server.timers)
+        connection.keepAlive(options.component_tcp_keepalives ?? options.tcp_keepalives)
+        const session = new StreamSession(
+          connection,
+          profile,
+          'component_unauthed',
+          module.log,
+          server.timers,
+        )
+        server.sessions.add(session)
+        session.log.debug('connected', { from: connection.remoteAddress })
+        session.cancelAtEnd(
+          server.timers.after(HANDSHAKE_TIMEOUT, () => {
+            if (session.type === 'component') return
+            session.close(new StreamError('connection-timeout', 'The handshake took too long'))
+          }),
+        )
+      },
+    })
+    module.every(READ_CHECK, () => {
+      const before = Date.now() - READ_TIMEOUT * 1000
+      for (const session of server.sessions) {
+        if (session.type !== 'component' || session.connection.lastRead > before) continue
+        if (session.host?.events.fire('component-read-timeout', { session }) === undefined)
+          session.sendText(' ')
+      }
+    })
+  },
+  load(module) {
+    const component = new ComponentHost(module)
+    const hosts = module.shared('component/hosts', NOTHING_SHARED)
+    hosts.set(module.host.name, component)
+    module.onUnload(() => {
+      hosts.delete(module.host.name)
+      const { session } = component
+      session?.close(new StreamError('host-gone', 'The component is no longer configured'))
+      if (session !== undefined) component.disconnected(session, 'the component is no longer configured')
+    })
+    for (const kind of ['iq', 'message', 'presence'] as const) {
+      for (const target of ['bare', 'full', 'host'] as const) {
+        module.hook(`${kind}/${target}`, (event: StanzaEvent) => component.deliver(event), -1)
+      }
+    }
+  },
+})

@@ -1,0 +1,49 @@
+/** Hands IQs to the plugins that serve their payload, and to the resources they are for. */
+
+import { definePlugin, errorReply, type Module, type StanzaEvent, type TargetKind } from '../server/index.ts'
+
+const SCOPES: Record<TargetKind, { any: string; get: string; set: string }> = {
+  bare: { any: 'iq/bare', get: 'iq-get/bare', set: 'iq-set/bare' },
+  full: { any: 'iq/full', get: 'iq-get/full', set: 'iq-set/full' },
+  host: { any: 'iq/host', get: 'iq-get/host', set: 'iq-set/host' },
+  self: { any: 'iq/self', get: 'iq-get/self', set: 'iq-set/self' },
+}
+
+/**
+ * Fires `iq/TARGET/NS:NAME` and then `iq-TYPE/TARGET/NS:NAME`; for answers `iq-TYPE/TARGET/ID`, which
+ * somebody may wait for.
+ */
+function firePayload(module: Module, target: TargetKind, event: StanzaEvent): unknown {
+  const { stanza } = event
+  const { type } = stanza.attrs
+  const { events } = module.host
+  if (type === 'get' || type === 'set') {
+    const { payloadNs, payloadName } = stanza
+    const result = events.fireScoped(SCOPES[target].any, payloadNs, payloadName, event)
+    return result ?? events.fireScoped(SCOPES[target][type], payloadNs, payloadName, event)
+  }
+  return events.fire(`iq-${type}/${target}/${stanza.attrs.id}`, event)
+}
+
+export default definePlugin({
+  name: 'iq',
+  load(module) {
+    module.hook('iq/full', (event) => {
+      const session = module.server.fullJids.get(event.stanza.attrs.to!)
+      const result = firePayload(module, 'full', event)
+      if (result !== undefined) return result
+      if (session !== undefined) {
+        session.send(event.stanza)
+        return true
+      }
+      // RFC 6121 §8.5.3.2.3
+      const { type } = event.stanza.attrs
+      if (type === 'get' || type === 'set') event.origin.send(errorReply(event.stanza, 'service-unavailable'))
+      return true
+    })
+    // An IQ without `to`, or to one's own account, is fired as `self` by the router when this does not take it.
+    module.hook('iq/bare', (event) => firePayload(module, 'bare', event))
+    module.hook('iq/self', (event) => firePayload(module, 'self', event))
+    module.hook('iq/host', (event) => firePayload(module, 'host', event))
+  },
+})

@@ -1,0 +1,258 @@
+/** Authentication of clients (SASL, RFC 6120 §6) and their resource binding (§7). */
+
+import {
+  availableMechanisms,
+  bindResource,
+  type ChannelBindings,
+  c2sOptions,
+  coreOptions,
+  definePlugin,
+  errorReply,
+  type Host,
+  joinJid,
+  type Module,
+  NS_BIND,
+  NS_CHANNEL_BINDING,
+  NS_SASL,
+  NS_SESSION,
+  prepareLocal,
+  reply,
+  type SaslExchange,
+  type SaslStep,
+  Stanza,
+  StreamError,
+  type StreamSession,
+  startExchange,
+  xml,
+} from '../server/index.ts'
+
+const options = {
+  c2s_require_encryption: c2sOptions.c2s_require_encryption,
+  allow_unencrypted_plain_auth: c2sOptions.allow_unencrypted_plain_auth,
+  insecure_sasl_mechanisms: c2sOptions.insecure_sasl_mechanisms,
+  disable_sasl_mechanisms: c2sOptions.disable_sasl_mechanisms,
+  tls_channel_binding: c2sOptions.tls_channel_binding,
+  conflict_resolve: coreOptions.conflict_resolve,
+  max_resources: coreOptions.max_resources,
+}
+type SaslModule = Module<typeof options>
+
+/** Failed attempts after which a stream is closed (RFC 6120 §6.4.5 wants 2 to 5). */
+const MOST_ATTEMPTS = 5
+/** Canonical Base64; `=` alone stands for nothing at all (RFC 6120 §6.4.2). */
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
+
+/** What a stream is at with its authentication. */
+interface Progress {
+  exchange: SaslExchange | undefined
+  failures: number
+}
+
+/** The channel bindings of a TLS connection (RFC 9266, RFC 5929). */
+function bindingsOf(session: StreamSession): ChannelBindings | undefined {
+  const { tls } = session.connection
+  const { tlsMaterial } = session
+  if (!session.secure || tls === undefined || tlsMaterial === undefined) return undefined
+  // RFC 9266 §4.2: in TLS 1.2 the exporter is only safe with an extension that Node does not tell of.
+  const exporter = tls.getProtocol() === 'TLSv1.3'
+  return {
+    types: () => (exporter ? ['tls-exporter', 'tls-server-end-point'] : ['tls-server-end-point']),
+    get(type) {
+      if (type === 'tls-server-end-point') return tlsMaterial.endPointHash
+      return exporter ? tls.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)) : undefined
+    },
+  }
+}
+
+function offered(module: SaslModule, session: StreamSession): string[] {
+  const { options } = module
+  if (!session.secure && options.c2s_require_encryption) return []
+  const disabled = [...options.disable_sasl_mechanisms]
+  if (!session.secure) disabled.push(...(options.insecure_sasl_mechanisms ?? []))
+  return availableMechanisms({
+    channelBindings: options.tls_channel_binding && bindingsOf(session) !== undefined,
+    plainAllowed: session.secure || options.allow_unencrypted_plain_auth,
+    disabled,
+  })
+}
+
+function saslFailure(condition: string, text: string): Stanza {
+  const failure = new Stanza('failure', { xmlns: NS_SASL }, xml(condition))
+  if (text !== '') failure.append(xml('text', { 'xml:lang': 'en' }, text))
+  return failure
+}
+
+/** The decoded content of <auth/> or <response/>; null if it is not Base64. */
+function decode(stanza: Stanza): Buffer | undefined | null {
+  const text = stanza.getText()
+  if (stanza.childCount > 0) return null
+  if (text === '') return undefined
+  if (text === '=') return Buffer.alloc(0)
+  return BASE64.test(text) ? Buffer.from(text, 'base64') : null
+}
+
+class Authenticator {
+  private readonly module: SaslModule
+  private readonly host: Host
+  private readonly progress = new WeakMap<StreamSession, Progress>()
+
+  constructor(module: SaslModule) {
+    this.module = module
+    this.host = module.host
+  }
+
+  auth(session: StreamSession, stanza: Stanza): Promise<void> | true {
+    if (session.username !== undefined) {
+      // RFC 6120 §6.4.6: once is enough.
+      session.close(new StreamError('policy-violation', 'This stream has been authenticated already'))
+      return true
+    }
+    const mechanism = stanza.attrs.mechanism ?? ''
+    const progress = this.progressOf(session)
+    if (!offered(this.module, session).includes(mechanism)) {
+      if (!session.secure && this.module.options.c2s_require_encryption) {
+        return this.fail(session, 'encryption-required', 'Start TLS before authenticating')
+      }
+      return this.fail(session, 'invalid-mechanism', 'That mechanism was not offered')
+    }
+    progress.exchange = startExchange(mechanism, {
+      users: this.host.users!,
+      host: this.host.name,
+      prepareUsername: prepareLocal,
+      channelBindings: this.module.options.tls_channel_binding ? bindingsOf(session) : undefined,
+    })
+    return this.step(session, progress, stanza)
+  }
+
+  response(session: StreamSession, stanza: Stanza): Promise<void> | true {
+    const progress = this.progressOf(session)
+    if (progress.exchange === undefined) {
+      return this.fail(session, 'malformed-request', 'No authentication is under way')
+    }
+    return this.step(session, progress, stanza)
+  }
+
+  abort(session: StreamSession): true {
+    this.progressOf(session).exchange = undefined
+    return this.fail(session, 'aborted', '')
+  }
+
+  private step(session: StreamSession, progress: Progress, stanza: Stanza): Promise<void> | true {
+    const { exchange } = progress
+    const bytes = decode(stanza)
+    if (bytes === null || exchange === undefined) {
+      progress.exchange = undefined
+      return this.fail(session, 'incorrect-encoding', 'The content is not Base64')
+    }
+    return exchange.step(bytes).then((step) => this.answer(session, progress, step))
+  }
+
+  private answer(session: StreamSession, progress: Progress, step: SaslStep): void {
+    if (session.destroyed) return
+    if (step.kind === 'challenge') {
+      session.send(new Stanza('challenge', { xmlns: NS_SASL }, step.data.toString('base64')))
+      return
+    }
+    const mechanism = progress.exchange?.mechanism
+    progress.exchange = undefined
+    if (step.kind === 'failure') {
+      if (step.cause !== undefined)
+        session.log.error('authentication could not be done', { error: step.cause })
+      this.fail(session, step.condition, step.text)
+      return
+    }
+    this.progress.delete(session)
+    session.username = step.username
+    session.type = 'c2s_unbound'
+    session.log.info('authenticated', { jid: joinJid(step.username, this.host.name), mechanism })
+    this.host.events.fire('authentication-success', { session })
+    // Data of SCRAM's last message goes along (RFC 6120 §6.4.6); `=` would stand for empty data.
+    const success = new Stanza('success', { xmlns: NS_SASL })
+    if (step.data !== undefined) success.t(step.data.length === 0 ? '=' : step.data.toString('base64'))
+    session.send(success)
+    session.restart()
+  }
+
+  private fail(session: StreamSession, condition: string, text: string): true {
+    const progress = this.progressOf(session)
+    progress.failures++
+    session.send(saslFailure(condition, text))
+    session.log.info('authentication failed', { condition, text, from: session.connection.remoteAddress })
+    this.host.events.fire('authentication-failure', { session, condition, text })
+    if (progress.failures >= MOST_ATTEMPTS) {
+      session.close(new StreamError('policy-violation', 'Too many failed authentications'))
+    }
+    return true
+  }
+
+  private progressOf(session: StreamSession): Progress {
+    let progress = this.progress.get(session)
+    if (progress === undefined) {
+      progress = { exchange: undefined, failures: 0 }
+      this.progress.set(session, progress)
+    }
+    return progress
+  }
+}
+
+/** RFC 6120 §7.6 */
+function bind(module: SaslModule, session: StreamSession, stanza: Stanza): true {
+  if (session.type !== 'c2s_unbound' || stanza.attrs.type !== 'set') {
+    session.send(errorReply(stanza, 'not-allowed', 'A resource is bound once, with an IQ of type set'))
+    return true
+  }
+  const wanted = stanza.payload?.getChildText('resource') ?? undefined
+  const { conflict_resolve, max_resources } = module.options
+  // What is thrown here is told to the client by the server.
+  const jid = bindResource(session, wanted, conflict_resolve, max_resources)
+  const answer = reply(stanza, xml('bind', { xmlns: NS_BIND }, xml('jid', {}, jid)))
+  delete (answer.attrs as Record<string, string | undefined>).from
+  session.log.info('bound', { jid })
+  session.send(answer)
+  return true
+}
+
+export default definePlugin({
+  name: 'saslauth',
+  hostType: 'host',
+  options,
+  load(module) {
+    const authenticator = new Authenticator(module)
+    module.hook('stream-features', ({ origin, features }) => {
+      if (origin.type === 'c2s_unbound') {
+        features.append(xml('bind', { xmlns: NS_BIND }, xml('required')))
+        features.append(xml('session', { xmlns: NS_SESSION }, xml('optional')))
+        return
+      }
+      if (origin.type !== 'c2s_unauthed') return
+      const names = offered(module, origin)
+      if (names.length === 0) return
+      features.append(
+        xml('mechanisms', { xmlns: NS_SASL }, ...names.map((name) => xml('mechanism', {}, name))),
+      )
+      const bindings = module.options.tls_channel_binding ? bindingsOf(origin) : undefined
+      if (bindings !== undefined) {
+        // XEP-0440
+        const types = bindings.types().map((type) => xml('channel-binding', { type }))
+        features.append(xml('sasl-channel-binding', { xmlns: NS_CHANNEL_BINDING }, ...types))
+      }
+    })
+    module.hook(`stanza/${NS_SASL}:auth`, ({ origin, stanza }) => authenticator.auth(origin, stanza))
+    module.hook(`stanza/${NS_SASL}:response`, ({ origin, stanza }) => authenticator.response(origin, stanza))
+    module.hook(`stanza/${NS_SASL}:abort`, ({ origin }) => authenticator.abort(origin))
+    module.hook(`stanza/iq/${NS_BIND}:bind`, ({ origin, stanza }) => bind(module, origin, stanza))
+    module.hook(`iq-set/self/${NS_BIND}:bind`, ({ origin, stanza }) => {
+      origin.send(errorReply(stanza, 'not-allowed', 'A resource is bound once'))
+      return true
+    })
+    // RFC 3921 §3: obsolete, and asked for by old clients.
+    module.hook(`iq-set/self/${NS_SESSION}:session`, ({ origin, stanza }) => {
+      origin.send(reply(stanza))
+      return true
+    })
+    module.hook(`iq-set/host/${NS_SESSION}:session`, ({ origin, stanza }) => {
+      origin.send(reply(stanza))
+      return true
+    })
+  },
+})

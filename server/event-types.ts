@@ -1,0 +1,89 @@
+/** The events by name and what they carry. `prosody-compat.lua.md` lists them for people. */
+
+import type { Host } from './host.ts'
+import type { StanzaEvent, StanzaKind } from './router.ts'
+import type { Stanza } from './stanza/stanza.ts'
+import type { StreamSession } from './stream/session.ts'
+
+/** Something that happened to a session. */
+export interface SessionEvent {
+  readonly session: StreamSession
+}
+
+/** A first-level child of a stream that is no stanza, or came before a resource was bound. */
+export interface StreamElementEvent extends StanzaEvent {
+  readonly origin: StreamSession
+}
+
+/** Events with names of their own. A plugin adds its own by declaration merging. */
+export interface EventTypes {
+  /** The client's features are being put together. */
+  'stream-features': { readonly origin: StreamSession; readonly features: Stanza }
+  /** Somebody has proved who they are, and is not bound yet. */
+  'authentication-success': SessionEvent
+  'authentication-failure': {
+    readonly session: StreamSession
+    readonly condition: string
+    readonly text: string
+  }
+  /** A client is about to get its resource; a handler that returns a StreamError's text refuses it. */
+  'pre-resource-bind': SessionEvent
+  'resource-bind': SessionEvent
+  'resource-unbind': { readonly session: StreamSession; readonly reason: string | undefined }
+  'c2s-closed': { readonly session: StreamSession; readonly reason: string | undefined }
+  'c2s-read-timeout': SessionEvent
+  'component-authenticated': SessionEvent
+  'component-disconnected': { readonly session: StreamSession; readonly reason: string | undefined }
+  'component-read-timeout': SessionEvent
+  'presence/initial': StanzaEvent
+  'account-disco-info': {
+    readonly origin: StanzaEvent['origin']
+    readonly stanza: Stanza
+    readonly username: string
+    readonly reply: Stanza
+  }
+  'account-disco-items': {
+    readonly origin: StanzaEvent['origin']
+    readonly stanza: Stanza
+    readonly username: string
+    readonly reply: Stanza
+  }
+  'host-disco-info-node': {
+    readonly origin: StanzaEvent['origin']
+    readonly stanza: Stanza
+    readonly node: string
+    readonly reply: Stanza
+    exists: boolean
+  }
+  'host-disco-items-node': EventTypes['host-disco-info-node']
+  'account-disco-info-node': EventTypes['host-disco-info-node'] & { readonly username: string }
+  'account-disco-items-node': EventTypes['account-disco-info-node']
+  'host-disco-items': {
+    readonly origin: StanzaEvent['origin']
+    readonly stanza: Stanza
+    readonly reply: Stanza
+  }
+  'roster-get': { readonly session: StreamSession }
+  'config-reloaded': Record<string, never>
+  'host-activated': { readonly host: Host }
+  'host-deactivated': { readonly host: Host }
+  'server-started': Record<string, never>
+  'server-stopping': Record<string, never>
+}
+
+type Target = 'bare' | 'full' | 'host' | 'self'
+type StanzaEventName =
+  | 'pre-stanza'
+  | 'route/remote'
+  | `${'' | 'pre-'}${StanzaKind}/${Target}`
+  | `iq-${'get' | 'set' | 'result' | 'error'}/${string}`
+  | `iq/${string}`
+
+/** What an event of this name carries. */
+export type EventPayload<N extends string> = N extends keyof EventTypes
+  ? EventTypes[N]
+  : N extends `stanza/${string}`
+    ? StreamElementEvent
+    : N extends StanzaEventName
+      ? StanzaEvent
+      : unknown

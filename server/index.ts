@@ -1,0 +1,70 @@
+/** What the package exports: a server to embed, and everything that a plugin needs. */
+
+export { default as xml, Element } from '@xmpp/xml'
+export {
+  availableMechanisms,
+  type ChannelBindings,
+  type SaslExchange,
+  type SaslFailure,
+  type SaslStep,
+  startExchange,
+} from './auth/sasl.ts'
+export type { Users } from './auth/users.ts'
+export { bindResource, type ConflictPolicy, unbindResource } from './binding.ts'
+export {
+  type Config,
+  ConfigError,
+  type ConfigProblem,
+  configFromObject,
+  type HostDeclaration,
+  kinds,
+  loadConfigFile,
+  type OptionSpec,
+  option,
+  optionProblem,
+  readOption,
+  type ServerOptions,
+} from './config/index.ts'
+export { c2sOptions, componentOptions, coreOptions, delegationOptions } from './config/options.ts'
+export { createServer } from './create.ts'
+export type { EventPayload, EventTypes, SessionEvent } from './event-types.ts'
+export type { AccountSessions, Host, HostType } from './host.ts'
+export {
+  bareOf,
+  domainOf,
+  joinJid,
+  localOf,
+  type PreparedJid,
+  prepareDomain,
+  prepareJid,
+  prepareLocal,
+  prepareResource,
+  resourceOf,
+} from './jid.ts'
+export type { Logger } from './log.ts'
+export {
+  definePlugin,
+  type Identity,
+  type Module,
+  type OptionSpecs,
+  type OptionValues,
+  type PluginCheck,
+  type PluginDefinition,
+} from './module.ts'
+export { PluginError } from './modules.ts'
+export { Connection } from './net/connection.ts'
+export type { StanzaEvent, StanzaKind, TargetKind } from './router.ts'
+export { isStanzaName } from './router.ts'
+export type { Server } from './server.ts'
+export type { Origin, SessionType } from './session.ts'
+export { endOfContent, endOfTag } from './stanza/cursor.ts'
+export * from './stanza/errors.ts'
+export * from './stanza/namespaces.ts'
+export { errorReply, mayAnswerWithError, reply } from './stanza/reply.ts'
+export { type Attributes, type Child, Stanza, writeElement } from './stanza/stanza.ts'
+export { escapeAttribute, escapeText, payloadAttributes, serialize } from './stanza/tree.ts'
+export type { KeyvalStore, MapStore, StorageDriver } from './storage/index.ts'
+export { StreamError, type StreamErrorCondition } from './stream/errors.ts'
+export { type StreamProfile, StreamSession } from './stream/session.ts'
+export type { StreamHeader, TokenizerLimits } from './stream/tokenizer.ts'
+export type { Timeout } from './timers.ts'

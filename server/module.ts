@@ -1,0 +1,245 @@
+/** The `module` object that a plugin is given, one for each host that it is loaded on. */
+
+import type { Element } from '@xmpp/xml'
+import type { z } from 'zod'
+import type { Config, ConfigProblem, HostDeclaration, OptionSpec } from './config/index.ts'
+import type { EventPayload } from './event-types.ts'
+import type { Handler } from './events.ts'
+import type { Host, HostType } from './host.ts'
+import type { Logger } from './log.ts'
+import type { ServiceListener } from './net/listeners.ts'
+import type { Server } from './server.ts'
+import type { Origin } from './session.ts'
+import type { Stanza } from './stanza/stanza.ts'
+import type { KeyvalStore, MapStore } from './storage/index.ts'
+import type { Timeout } from './timers.ts'
+
+export type OptionSpecs = Record<string, OptionSpec>
+/** The values of a plugin's options, as its schemas give them. */
+export type OptionValues<O extends OptionSpecs> = { readonly [K in keyof O]: z.infer<O[K]['schema']> }
+
+/** What a plugin's check may look at. */
+export interface PluginCheck {
+  readonly config: Config
+  readonly host: HostDeclaration
+  /** Whether an account is in the storage. */
+  accountExists(host: string, username: string): Promise<boolean>
+}
+
+/** What a plugin is. */
+export interface PluginDefinition<O extends OptionSpecs = OptionSpecs> {
+  /** As written in `modules_enabled`. */
+  readonly name: string
+  /** The options that it reads, with their schemas. */
+  readonly options?: O
+  /** Plugins that must be loaded on the same host before it. */
+  readonly depends?: readonly string[]
+  /** Where it may be loaded; the default is anywhere. */
+  readonly hostType?: HostType
+  /** What is wrong with the plugin's options on a host, for `legate check`. */
+  check?(check: PluginCheck): Promise<ConfigProblem[]>
+  /** Runs once per server, before the first `load`: for what hosts share, such as a listener. */
+  shared?(module: Module<O>): void | Promise<void>
+  /** Runs for each host. */
+  load?(module: Module<O>): void | Promise<void>
+}
+
+/** Gives a plugin's options and events their types. */
+export function definePlugin<O extends OptionSpecs = Record<never, never>>(
+  definition: PluginDefinition<O>,
+): PluginDefinition<O> {
+  return definition
+}
+
+/** A service discovery identity (XEP-0030 §3.1). */
+export interface Identity {
+  readonly category: string
+  readonly type: string
+  readonly name?: string
+}
+
+/** How a module reaches the rest of the server; given by the module manager. */
+export interface ModuleContext {
+  readonly server: Server
+  /** Undefined for the part that hosts share. */
+  readonly host: Host | undefined
+  readonly plugin: PluginDefinition
+  depends(name: string): Promise<unknown>
+}
+
+/**
+ * Prosody's module API in TypeScript spelling. Whatever a plugin adds through it is undone when the
+ * plugin is unloaded.
+ */
+export class Module<O extends OptionSpecs = OptionSpecs> {
+  readonly name: string
+  readonly log: Logger
+  readonly server: Server
+  /** Values of the plugin's options on this host; read anew after a reload of the configuration. */
+  readonly options: OptionValues<O>
+  private readonly context: ModuleContext
+  private readonly undo: (() => void)[] = []
+  private readonly depended = new Map<string, unknown>()
+
+  constructor(context: ModuleContext) {
+    this.context = context
+    this.name = context.plugin.name
+    this.server = context.server
+    const parent = context.host?.log ?? context.server.log
+    this.log = parent.child(this.name)
+    this.options = optionReader(context) as OptionValues<O>
+  }
+
+  /** The host that the plugin is loaded on. @throws in the part that hosts share */
+  get host(): Host {
+    if (this.context.host === undefined) throw new Error(`${this.name}: the shared part has no host`)
+    return this.context.host
+  }
+
+  /**
+   * Calls a handler at each event of this host (in the shared part: of the server).
+   *
+   * @param event - its name, as in Prosody: `iq/host`, `iq-get/bare/NS:name`, `resource-bind` …
+   * @param handler - returns nothing to let the next handler have the event, anything else to end it;
+   *   a promise ends it, and its failure gives the asker an error as a throw does
+   * @param priority - higher comes first; the default is 0
+   */
+  hook<N extends string>(event: N, handler: Handler<EventPayload<N>>, priority = 0): void {
+    const events = this.context.host?.events ?? this.server.events
+    this.undo.push(events.add(event, handler as Handler<never>, priority, this.name))
+  }
+
+  /** The same for an event of the server. */
+  hookGlobal<N extends string>(event: N, handler: Handler<EventPayload<N>>, priority = 0): void {
+    this.undo.push(this.server.events.add(event, handler as Handler<never>, priority, this.name))
+  }
+
+  /** Fires an event on this host (in the shared part: on the server). */
+  fireEvent<N extends string>(event: N, payload: EventPayload<N>): unknown {
+    return (this.context.host?.events ?? this.server.events).fire(event, payload)
+  }
+
+  /** Announces a feature in the host's service discovery. */
+  addFeature(feature: string): void {
+    this.addItem('feature', feature)
+  }
+
+  /** Announces an identity in the host's service discovery. */
+  addIdentity(category: string, type: string, name?: string): void {
+    this.addItem('identity', { category, type, name } satisfies Identity)
+  }
+
+  /** Announces a form in the host's service discovery (XEP-0128). */
+  addExtension(form: Element): void {
+    this.addItem('extension', form)
+  }
+
+  /** Adds something to one of the host's lists, for other plugins to find. */
+  addItem(list: string, item: unknown): void {
+    this.undo.push(this.host.items.add(list, item, this.name))
+  }
+
+  /** What all plugins of this host have added to a list. */
+  getHostItems<T>(list: string): T[] {
+    return this.host.items.get<T>(list)
+  }
+
+  /**
+   * What another plugin that this one `depends` on has exported.
+   *
+   * @param name - of a plugin listed in `depends`
+   */
+  exportsOf<T>(name: string): T {
+    if (!this.depended.has(name)) throw new Error(`${this.name}: "${name}" is not among its depends`)
+    return this.depended.get(name) as T
+  }
+
+  /** What plugins that depend on this one get. */
+  exports: unknown
+
+  /**
+   * A table that all modules of the server share.
+   *
+   * @param name - `PLUGIN/TABLE`
+   * @param create - makes it when it is not there
+   */
+  shared<T extends object>(name: string, create: () => T): T {
+    return this.server.sharedTable(name, create)
+  }
+
+  /** Sends a stanza on its way. @param origin - who gets errors; the default is this host */
+  send(stanza: Stanza, origin?: Origin): boolean {
+    return this.server.router.route(stanza, origin ?? this.context.host)
+  }
+
+  /** Opens a store of this host. */
+  openStore<T>(store: string, kind?: 'keyval'): KeyvalStore<T>
+  openStore<T>(store: string, kind: 'map'): MapStore<T>
+  openStore<T>(store: string, kind: 'keyval' | 'map' = 'keyval'): KeyvalStore<T> | MapStore<T> {
+    const { storage } = this.server
+    const host = this.host.name
+    return kind === 'map' ? storage.openMap<T>(host, store) : storage.openKeyval<T>(host, store)
+  }
+
+  /** Calls back once. @param seconds - from now */
+  after(seconds: number, callback: () => void): Timeout {
+    const timeout = this.server.timers.after(seconds, callback)
+    this.undo.push(() => timeout.cancel())
+    return timeout
+  }
+
+  /** Calls back again and again. @param seconds - between two calls */
+  every(seconds: number, callback: () => void): Timeout {
+    const timeout = this.server.timers.every(seconds, callback)
+    this.undo.push(() => timeout.cancel())
+    return timeout
+  }
+
+  /** Listens for connections once the server has loaded all its plugins. */
+  listen(service: ServiceListener): void {
+    this.undo.push(this.server.listeners.add(service))
+  }
+
+  /** Something to do when the plugin is unloaded. The last one that was added comes first. */
+  onUnload(callback: () => void): void {
+    this.undo.push(callback)
+  }
+
+  /** Loads the plugins that this one depends on; used by the module manager. */
+  async resolveDepends(): Promise<void> {
+    for (const name of this.context.plugin.depends ?? []) {
+      this.depended.set(name, await this.context.depends(name))
+    }
+  }
+
+  /** Undoes everything; used by the module manager. */
+  dispose(): void {
+    for (const undo of this.undo.splice(0).reverse()) {
+      try {
+        undo()
+      } catch (error) {
+        this.log.error('a part of the plugin could not be unloaded', { error })
+      }
+    }
+  }
+}
+
+function optionReader({ server, host, plugin }: ModuleContext): object {
+  const specs = plugin.options ?? {}
+  const reader = {}
+  for (const name of Object.keys(specs)) {
+    let value: unknown
+    let revision = -1
+    Object.defineProperty(reader, name, {
+      enumerable: true,
+      get() {
+        if (revision !== server.configRevision) {
+          value = server.readOption(host?.name ?? '*', name, specs[name]!)
+          revision = server.configRevision
+        }
+        return value
+      },
+    })
+  }
+  return reader
+}

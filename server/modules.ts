@@ -1,0 +1,284 @@
+/** Finds, loads, reloads and unloads plugins, with what they depend on. */
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { Host } from './host.ts'
+import { Module, type PluginDefinition } from './module.ts'
+import type { Server } from './server.ts'
+
+/** Why a plugin is not there. */
+export class PluginError extends Error {
+  readonly code: 'unknown-plugin' | 'wrong-host' | 'broken-plugin' | 'circular-depends'
+
+  constructor(code: PluginError['code'], message: string) {
+    super(message)
+    this.name = 'PluginError'
+    this.code = code
+  }
+}
+
+const PLUGIN_NAME = /^[a-z0-9_]+$/
+const OWN_EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
+const OWN_FOLDER = fileURLToPath(new URL('../plugins/', import.meta.url))
+
+/**
+ * Where a plugin's file is: `NAME` or `NAME/index` in one of the folders.
+ *
+ * @param name - as in `modules_enabled`
+ * @param paths - folders that are searched before Legate's own
+ */
+export function findPlugin(name: string, paths: readonly string[] = []): string | undefined {
+  if (!PLUGIN_NAME.test(name)) return undefined
+  for (const path of paths) {
+    for (const file of [join(path, `${name}.js`), join(path, name, 'index.js')])
+      if (existsSync(file)) return file
+  }
+  for (const file of [
+    join(OWN_FOLDER, name + OWN_EXTENSION),
+    join(OWN_FOLDER, name, `index${OWN_EXTENSION}`),
+  ]) {
+    if (existsSync(file)) return file
+  }
+  return undefined
+}
+
+/**
+ * Reads a plugin's definition without loading it on a host.
+ *
+ * @throws PluginError
+ */
+export async function importPlugin(
+  name: string,
+  paths: readonly string[] = [],
+  revision = 0,
+): Promise<PluginDefinition> {
+  const file = findPlugin(name, paths)
+  if (file === undefined) {
+    throw new PluginError('unknown-plugin', `there is no plugin "${name}"; take it out of modules_enabled`)
+  }
+  const url = pathToFileURL(file).href
+  let imported: { default?: unknown }
+  try {
+    // Another address makes Node read the file again.
+    imported = await import(/* @vite-ignore */ revision === 0 ? url : `${url}?revision=${revision}`)
+  } catch (error) {
+    throw new PluginError(
+      'broken-plugin',
+      `the plugin "${name}" can not be read: ${(error as Error).message}`,
+    )
+  }
+  const definition = imported.default
+  if (!isDefinition(definition)) {
+    throw new PluginError(
+      'broken-plugin',
+      `${file} has no definePlugin({ name, load }) as its default export`,
+    )
+  }
+  if (definition.name !== name) {
+    throw new PluginError('broken-plugin', `${file} calls itself "${definition.name}", not "${name}"`)
+  }
+  return definition
+}
+
+function isDefinition(value: unknown): value is PluginDefinition {
+  return typeof value === 'object' && value !== null && typeof (value as { name?: unknown }).name === 'string'
+}
+
+interface SharedPart {
+  readonly module: Module
+  readonly hosts: Set<string>
+}
+
+/** The plugins of a server. */
+export class ModuleManager {
+  private readonly server: Server
+  private readonly loaded = new Map<string, Map<string, Module>>()
+  private readonly sharedParts = new Map<string, SharedPart>()
+  private readonly definitions = new Map<string, PluginDefinition>()
+  private readonly loading = new Set<string>()
+  private revision = 0
+
+  constructor(server: Server) {
+    this.server = server
+  }
+
+  /** Names of the plugins on a host, in the order in which they were loaded. */
+  namesOn(host: string): string[] {
+    return [...(this.loaded.get(host)?.keys() ?? [])]
+  }
+
+  /** Whether a host has a plugin. */
+  isLoaded(host: string, name: string): boolean {
+    return this.loaded.get(host)?.has(name) ?? false
+  }
+
+  /**
+   * Loads a plugin on a host, and what it depends on before it. Does nothing if it is there.
+   *
+   * @throws PluginError, or what the plugin's `load` throws; nothing of it stays then
+   */
+  async load(host: Host, name: string): Promise<Module> {
+    const modules = this.modulesOf(host)
+    const present = modules.get(name)
+    if (present !== undefined) return present
+    const key = `${host.name} ${name}`
+    if (this.loading.has(key)) {
+      throw new PluginError('circular-depends', `the plugin "${name}" depends on itself`)
+    }
+    this.loading.add(key)
+    try {
+      const plugin = await this.definitionOf(name)
+      if (plugin.hostType !== undefined && plugin.hostType !== host.hostType) {
+        const kind = plugin.hostType === 'component' ? 'a Component' : 'a VirtualHost'
+        throw new PluginError('wrong-host', `the plugin "${name}" can only be loaded on ${kind}`)
+      }
+      await this.addShared(plugin, host)
+      const module = this.create(plugin, host)
+      try {
+        await module.resolveDepends()
+        await plugin.load?.(module)
+      } catch (error) {
+        module.dispose()
+        this.dropShared(name, host)
+        throw error
+      }
+      modules.set(name, module)
+      module.log.debug('loaded')
+      return module
+    } finally {
+      this.loading.delete(key)
+    }
+  }
+
+  /** Loads all plugins of a host that the configuration names; one that fails is logged and left out. */
+  async loadAll(host: Host): Promise<void> {
+    for (const name of this.server.config.modulesFor(host.name)) await this.tryLoad(host, name)
+  }
+
+  /** Unloads what the configuration no longer names, and loads what is new. */
+  async update(host: Host): Promise<void> {
+    const wanted = this.server.config.modulesFor(host.name)
+    for (const name of this.namesOn(host.name).reverse()) {
+      if (!wanted.includes(name) && !this.neededBy(host, name, wanted)) this.unload(host, name)
+    }
+    for (const name of wanted) await this.tryLoad(host, name)
+  }
+
+  /** Unloads a plugin, and before it those that depend on it. */
+  unload(host: Host, name: string): void {
+    const modules = this.modulesOf(host)
+    const module = modules.get(name)
+    if (module === undefined) return
+    for (const [other] of [...modules].reverse()) {
+      if (this.definitions.get(other)?.depends?.includes(name) === true) this.unload(host, other)
+    }
+    modules.delete(name)
+    module.dispose()
+    this.dropShared(name, host)
+    host.log.debug('unloaded', { plugin: name })
+  }
+
+  /** Unloads all plugins of a host, the last one first. */
+  unloadAll(host: Host): void {
+    for (const name of this.namesOn(host.name).reverse()) this.unload(host, name)
+    this.loaded.delete(host.name)
+  }
+
+  /**
+   * Loads a plugin's file anew, on every host that has it; those that depend on it are loaded again too.
+   *
+   * @throws PluginError if the new file can not be read; the old plugin stays then
+   */
+  async reload(name: string): Promise<void> {
+    const paths = this.server.pluginPaths()
+    const definition = await importPlugin(name, paths, ++this.revision)
+    const again: [Host, string[]][] = []
+    for (const host of this.server.hosts.values()) {
+      if (!this.isLoaded(host.name, name)) continue
+      const before = this.namesOn(host.name)
+      this.unload(host, name)
+      again.push([host, before.filter((other) => !this.isLoaded(host.name, other))])
+    }
+    this.definitions.set(name, definition)
+    for (const [host, names] of again) for (const other of names) await this.load(host, other)
+  }
+
+  private async tryLoad(host: Host, name: string): Promise<void> {
+    try {
+      await this.load(host, name)
+    } catch (error) {
+      if (error instanceof PluginError && error.code === 'unknown-plugin') {
+        host.log.warn(`modules_enabled names "${name}", which Legate does not have: it is left out`)
+      } else if (error instanceof PluginError && error.code === 'wrong-host' && !this.namedBy(host, name)) {
+        // Inherited from the global section, where it was meant for hosts of the other kind.
+      } else host.log.error(`the plugin "${name}" could not be loaded`, { error })
+    }
+  }
+
+  /** Whether the host's own section names a plugin. */
+  private namedBy(host: Host, name: string): boolean {
+    if (!this.server.config.has(host.name, 'modules_enabled')) return false
+    const own = this.server.config.get(host.name, 'modules_enabled')
+    return Array.isArray(own) && own.includes(name)
+  }
+
+  private neededBy(host: Host, name: string, wanted: readonly string[]): boolean {
+    return this.namesOn(host.name).some(
+      (other) => wanted.includes(other) && this.definitions.get(other)?.depends?.includes(name) === true,
+    )
+  }
+
+  private async definitionOf(name: string): Promise<PluginDefinition> {
+    let definition = this.definitions.get(name)
+    if (definition === undefined) {
+      definition = await importPlugin(name, this.server.pluginPaths(), this.revision)
+      this.definitions.set(name, definition)
+    }
+    return definition
+  }
+
+  private modulesOf(host: Host): Map<string, Module> {
+    let modules = this.loaded.get(host.name)
+    if (modules === undefined) {
+      modules = new Map()
+      this.loaded.set(host.name, modules)
+    }
+    return modules
+  }
+
+  private create(plugin: PluginDefinition, host: Host | undefined): Module {
+    return new Module({
+      server: this.server,
+      host,
+      plugin,
+      depends: async (name) => (host === undefined ? undefined : (await this.load(host, name)).exports),
+    })
+  }
+
+  private async addShared(plugin: PluginDefinition, host: Host): Promise<void> {
+    if (plugin.shared === undefined) return
+    let part = this.sharedParts.get(plugin.name)
+    if (part === undefined) {
+      const module = this.create(plugin, undefined)
+      try {
+        await plugin.shared(module)
+      } catch (error) {
+        module.dispose()
+        throw error
+      }
+      part = { module, hosts: new Set() }
+      this.sharedParts.set(plugin.name, part)
+    }
+    part.hosts.add(host.name)
+  }
+
+  private dropShared(name: string, host: Host): void {
+    const part = this.sharedParts.get(name)
+    if (part === undefined) return
+    part.hosts.delete(host.name)
+    if (part.hosts.size > 0) return
+    this.sharedParts.delete(name)
+    part.module.dispose()
+  }
+}

@@ -1,0 +1,231 @@
+/** A socket with gathered writes, back-pressure and an upgrade to TLS. */
+
+import type { Socket } from 'node:net'
+import { type SecureContext, TLSSocket } from 'node:tls'
+import type { TimerWheel } from '../timers.ts'
+
+/** Above this many bytes waiting to be sent, whoever feeds the connection is not read from. */
+const HIGH_WATER = 1 << 20
+/** Below this many, they are read from again. */
+const LOW_WATER = 1 << 18
+/** A connection with this many bytes waiting is given up. */
+const OVERFLOW = 1 << 26
+/** Seconds that a peer has to close its side after ours is closed. */
+const LINGER_SECONDS = 5
+/** A connection that has been above the high-water mark for this many seconds is given up. */
+const STALL_SECONDS = 60
+
+export interface ConnectionHandler {
+  /** Bytes have come. */
+  data(chunk: Buffer): void
+  /** The peer will send nothing more, but may still read. */
+  inputEnded(): void
+  /** The connection is gone; called once. @param reason - for people, undefined if it ended in order */
+  disconnected(reason: string | undefined): void
+}
+
+const NOBODY: ConnectionHandler = { data() {}, inputEnded() {}, disconnected() {} }
+
+// The connection whose bytes are being worked on: the feeder of whatever is written meanwhile.
+let feeder: Connection | undefined
+const dirty: Connection[] = []
+let flushing = false
+
+function flushAll(): void {
+  flushing = false
+  // What a flush makes dirty again belongs to the next turn.
+  const batch = dirty.splice(0)
+  for (const connection of batch) connection.flush()
+}
+
+/** One TCP or TLS connection. */
+export class Connection {
+  handler: ConnectionHandler
+  readonly remoteAddress: string
+  private socket: Socket
+  private readonly timers: TimerWheel
+  private queue = ''
+  private queuedLater = false
+  private gone = false
+  private ending = false
+  private readonly feeders = new Set<Connection>()
+  private readonly goneListeners: (() => void)[] = []
+  private holds = 0
+  private linger: { cancel(): void } | undefined
+  private stall: { cancel(): void } | undefined
+  /** Milliseconds since the epoch when bytes last came. */
+  lastRead = Date.now()
+
+  /**
+   * @param socket - connected
+   * @param timers - of the server
+   * @param handler - whoever works on the bytes; a session sets itself here
+   */
+  constructor(socket: Socket, timers: TimerWheel, handler: ConnectionHandler = NOBODY) {
+    this.socket = socket
+    this.timers = timers
+    this.handler = handler
+    this.remoteAddress = socket.remoteAddress ?? 'unknown'
+    socket.setNoDelay(true)
+    this.attach(socket)
+  }
+
+  /** Whether it can no longer be written to. */
+  get closed(): boolean {
+    return this.gone || this.ending
+  }
+
+  /** The TLS socket, if it is one. */
+  get tls(): TLSSocket | undefined {
+    return this.socket instanceof TLSSocket ? this.socket : undefined
+  }
+
+  /** Bytes, about, that wait to be sent. */
+  get waiting(): number {
+    return this.queue.length + this.socket.writableLength
+  }
+
+  /** Sends text with everything else that is written in this turn. */
+  write(text: string): void {
+    if (this.gone || this.ending) return
+    this.queue += text
+    if (!this.queuedLater) {
+      this.queuedLater = true
+      dirty.push(this)
+      if (!flushing) {
+        flushing = true
+        setImmediate(flushAll)
+      }
+    }
+    if (this.queue.length + this.socket.writableLength > HIGH_WATER) this.congested()
+  }
+
+  /** Hands what was written to the system now. */
+  flush(): void {
+    this.queuedLater = false
+    if (this.queue === '' || this.gone) return
+    const text = this.queue
+    this.queue = ''
+    this.socket.write(text, 'utf8', this.written)
+  }
+
+  /** Sends what was written, then ends the connection. */
+  end(): void {
+    if (this.gone || this.ending) return
+    this.flush()
+    this.ending = true
+    this.socket.end()
+    this.linger = this.timers.after(LINGER_SECONDS, () => this.destroy())
+    // What still comes is not wanted, but has to be read for the end to be seen.
+    if (this.holds > 0) this.socket.resume()
+  }
+
+  /** Ends it at once. */
+  destroy(reason?: string): void {
+    if (this.gone) return
+    this.finish(reason)
+    this.socket.destroy()
+  }
+
+  /**
+   * Waits until the connection is gone.
+   *
+   * @param milliseconds - at most
+   */
+  whenGone(milliseconds: number): Promise<void> {
+    if (this.gone) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds)
+      this.goneListeners.push(() => {
+        clearTimeout(timer)
+        resolve()
+      })
+    })
+  }
+
+  /** Stops reading until `resume` has been called as often. */
+  pause(): void {
+    if (this.holds++ === 0) this.socket.pause()
+  }
+
+  resume(): void {
+    if (--this.holds === 0 && !this.gone) this.socket.resume()
+  }
+
+  /** Turns keep-alive probes of TCP on. */
+  keepAlive(enabled: boolean): void {
+    this.socket.setKeepAlive(enabled, 60_000)
+  }
+
+  /**
+   * Puts TLS on the connection, as the server (RFC 6120 §5.4.3.3). What was written is sent before.
+   *
+   * @param context - of the host
+   * @param secured - called when the handshake is done
+   */
+  startTls(context: SecureContext, secured: () => void): void {
+    this.flush()
+    const plain = this.socket
+    plain.removeAllListeners('data')
+    plain.removeAllListeners('end')
+    plain.removeAllListeners('close')
+    const socket = new TLSSocket(plain, { isServer: true, secureContext: context })
+    this.socket = socket
+    this.attach(socket)
+    socket.once('secure', secured)
+  }
+
+  private attach(socket: Socket): void {
+    socket.on('data', (chunk: Buffer) => {
+      this.lastRead = Date.now()
+      feeder = this
+      try {
+        this.handler.data(chunk)
+      } finally {
+        feeder = undefined
+      }
+    })
+    socket.on('end', () => this.handler.inputEnded())
+    socket.on('error', (error: Error) => this.finish(error.message))
+    socket.on('close', () => this.finish(undefined))
+  }
+
+  private readonly written = (): void => {
+    if (this.feeders.size > 0 && this.waiting < LOW_WATER) this.relieved()
+  }
+
+  private congested(): void {
+    if (this.waiting > OVERFLOW) {
+      this.destroy('more data waits to be sent than is kept')
+      return
+    }
+    if (this.stall === undefined) {
+      this.stall = this.timers.after(STALL_SECONDS, () => {
+        if (this.waiting > LOW_WATER) this.destroy('the peer does not read')
+        this.stall = undefined
+      })
+    }
+    if (feeder !== undefined && !this.feeders.has(feeder)) {
+      this.feeders.add(feeder)
+      feeder.pause()
+    }
+  }
+
+  private relieved(): void {
+    this.stall?.cancel()
+    this.stall = undefined
+    const feeders = [...this.feeders]
+    this.feeders.clear()
+    for (const connection of feeders) connection.resume()
+  }
+
+  private finish(reason: string | undefined): void {
+    if (this.gone) return
+    this.gone = true
+    this.queue = ''
+    this.linger?.cancel()
+    this.relieved()
+    this.handler.disconnected(reason)
+    for (const listener of this.goneListeners) listener()
+  }
+}

@@ -1,0 +1,268 @@
+/** A Server: its hosts, start, stop and reload. */
+
+import { mkdirSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { Users } from './auth/users.ts'
+import { type Config, coreOptions, type OptionSpec, readOption } from './config/index.ts'
+import { Events } from './events.ts'
+import { Host } from './host.ts'
+import type { Logger } from './log.ts'
+import { ModuleManager } from './modules.ts'
+import { loadTlsMaterial, type TlsMaterial } from './net/certificates.ts'
+import { Listeners, type ListeningAddress } from './net/listeners.ts'
+import { Router, type StanzaEvent } from './router.ts'
+import { StanzaError } from './stanza/errors.ts'
+import { errorReply, mayAnswerWithError } from './stanza/reply.ts'
+import { Stanza } from './stanza/stanza.ts'
+import { openStorage, type StorageDriver } from './storage/index.ts'
+import { StreamError } from './stream/errors.ts'
+import type { StreamSession } from './stream/session.ts'
+import { TimerWheel } from './timers.ts'
+
+/** Milliseconds that sessions have to end when the server stops. */
+const STOP_GRACE_MS = 5000
+
+/** One XMPP server, of one or many hosts. */
+export class Server {
+  config: Config
+  /** Grows with every reload. */
+  configRevision = 0
+  readonly log: Logger
+  readonly events: Events
+  readonly hosts = new Map<string, Host>()
+  readonly router: Router
+  readonly timers: TimerWheel
+  readonly listeners: Listeners
+  readonly modules: ModuleManager
+  /** Every open session, authenticated or not. */
+  readonly sessions = new Set<StreamSession>()
+  /** Bound clients by full JID. */
+  readonly fullJids = new Map<string, StreamSession>()
+  private driver: StorageDriver | undefined
+  private readonly tables = new Map<string, object>()
+  private readonly tls = new Map<string, TlsMaterial>()
+  private state: 'new' | 'started' | 'stopping' | 'stopped' = 'new'
+  private ending: Promise<void> | undefined
+  private reloading: Promise<void> = Promise.resolve()
+
+  constructor(config: Config, log: Logger) {
+    this.config = config
+    this.log = log
+    this.timers = new TimerWheel((error) => log.error('a timer failed', { error }))
+    this.events = new Events((error, name, owner, payload) => this.handlerFailed(error, name, owner, payload))
+    this.router = new Router(this.hosts)
+    this.listeners = new Listeners(log.child('net'))
+    this.modules = new ModuleManager(this)
+  }
+
+  /** The storage of all hosts. @throws before `start` */
+  get storage(): StorageDriver {
+    if (this.driver === undefined) throw new Error('the storage is not open: the server has not started')
+    return this.driver
+  }
+
+  /** The data folder. */
+  get dataPath(): string {
+    const path = this.readOption('*', 'data_path', coreOptions['data_path']!) as string
+    return resolve(this.config.directory, path)
+  }
+
+  /** Where the server listens. */
+  get addresses(): ListeningAddress[] {
+    return this.listeners.addresses()
+  }
+
+  /** Opens the storage, loads hosts and plugins, opens the ports. @throws what stands in the way */
+  async start(): Promise<void> {
+    if (this.state !== 'new') throw new Error('a server can be started once')
+    this.state = 'started'
+    try {
+      const kind = this.readOption('*', 'storage', coreOptions['storage']!) as 'internal' | 'memory'
+      if (kind === 'internal') mkdirSync(this.dataPath, { recursive: true, mode: 0o750 })
+      this.driver = openStorage(kind, { path: this.dataPath })
+      for (const { name } of this.config.hosts) await this.activateHost(name)
+      await this.listeners.start()
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+    this.events.fire('server-started', {})
+  }
+
+  /** Ends every stream in order (RFC 6120 §4.9.3.20), then everything else. */
+  stop(): Promise<void> {
+    this.ending ??= this.end()
+    return this.ending
+  }
+
+  /**
+   * Takes another configuration: hosts and plugins that are new are loaded, those that are gone are
+   * unloaded; sessions of hosts that stay are not disturbed.
+   */
+  reload(config: Config): Promise<void> {
+    const work = this.reloading.then(() => this.applyConfig(config))
+    this.reloading = work.catch(() => {})
+    return work
+  }
+
+  /** A table by name that plugins share; made if it is not there. */
+  sharedTable<T extends object>(name: string, create: () => T): T {
+    let table = this.tables.get(name)
+    if (table === undefined) {
+      table = create()
+      this.tables.set(name, table)
+    }
+    return table as T
+  }
+
+  /** What an option is for a host, checked and with its default. */
+  readOption(host: string, name: string, spec: OptionSpec): unknown {
+    return readOption(this.config, host, name, spec)
+  }
+
+  /** Folders of the operator's own plugins. */
+  pluginPaths(): string[] {
+    const paths = this.config.get('*', 'plugin_paths')
+    if (!Array.isArray(paths)) return []
+    return paths.map((path) => resolve(this.config.directory, String(path)))
+  }
+
+  /** The certificate of a host. */
+  tlsOf(host: string): TlsMaterial | undefined {
+    return this.tls.get(host)
+  }
+
+  /**
+   * A handler threw: the asker gets `internal-server-error`, or the StanzaError that was thrown.
+   *
+   * @returns true if the event has thereby been answered
+   */
+  handlerFailed(
+    error: unknown,
+    event: string,
+    owner: string,
+    payload: unknown,
+    host?: Host,
+  ): true | undefined {
+    const asked = isStanzaEvent(payload) ? payload : undefined
+    if (!(error instanceof StanzaError)) {
+      const log = host?.log ?? this.log
+      log.error(`the plugin "${owner}" failed`, { event, error, internal: true })
+    }
+    if (asked === undefined) return undefined
+    if (asked.stanza.attrs.xmlns !== undefined) {
+      // No stanza, so there is no answer but the stream's end.
+      const session = [...this.sessions].find((open) => open === asked.origin)
+      session?.close(new StreamError('internal-server-error', 'The server could not work on the stream'))
+      return true
+    }
+    if (mayAnswerWithError(asked.stanza)) {
+      const answer =
+        error instanceof StanzaError
+          ? errorReply(asked.stanza, error.condition, error.message, error.type)
+          : errorReply(asked.stanza, 'internal-server-error')
+      asked.origin.send(answer)
+    }
+    return true
+  }
+
+  private async activateHost(name: string): Promise<void> {
+    const declared = this.config.hosts.find((host) => host.name === name)!
+    const users =
+      declared.type === 'host'
+        ? new Users(this.storage.openKeyval(name, 'accounts'), {
+            iterations: this.readOption(
+              name,
+              'default_iteration_count',
+              coreOptions['default_iteration_count']!,
+            ) as number,
+          })
+        : undefined
+    const host = new Host(this, name, declared.type, users)
+    this.hosts.set(name, host)
+    if (declared.type === 'host') await this.loadTls(name)
+    await this.modules.loadAll(host)
+    this.events.fire('host-activated', { host })
+  }
+
+  private deactivateHost(host: Host): void {
+    for (const session of [...this.sessions]) {
+      if (session.host === host) session.close(new StreamError('host-gone', 'This host is no longer served'))
+    }
+    this.modules.unloadAll(host)
+    this.hosts.delete(host.name)
+    this.tls.delete(host.name)
+    this.events.fire('host-deactivated', { host })
+  }
+
+  private async loadTls(name: string): Promise<void> {
+    const folder = this.readOption(name, 'certificates', coreOptions['certificates']!) as string
+    const material = await loadTlsMaterial(
+      {
+        host: name,
+        ssl: this.config.get(name, 'ssl') as Record<string, unknown> | undefined,
+        certificates: resolve(this.config.directory, folder),
+        dataPath: this.dataPath,
+        configDirectory: this.config.directory,
+      },
+      this.log.child('tls'),
+    )
+    this.tls.set(name, material)
+  }
+
+  private async applyConfig(config: Config): Promise<void> {
+    if (this.state !== 'started') return
+    this.config = config
+    this.configRevision++
+    const wanted = new Map(config.hosts.map((host) => [host.name, host]))
+    for (const host of [...this.hosts.values()]) {
+      if (wanted.get(host.name)?.type !== host.hostType) this.deactivateHost(host)
+    }
+    for (const { name } of config.hosts) {
+      const host = this.hosts.get(name)
+      try {
+        if (host === undefined) await this.activateHost(name)
+        else {
+          if (host.hostType === 'host') await this.loadTls(name)
+          await this.modules.update(host)
+        }
+      } catch (error) {
+        // A certificate that can not be read, for one: the host goes on with the one it had.
+        this.log.error('a host could not be reloaded in full', { host: name, error })
+      }
+    }
+    this.events.fire('config-reloaded', {})
+    for (const host of this.hosts.values()) host.events.fire('config-reloaded', {})
+  }
+
+  private async end(): Promise<void> {
+    const wasStarted = this.state === 'started'
+    this.state = 'stopping'
+    if (wasStarted) this.events.fire('server-stopping', {})
+    this.listeners.stop()
+    await this.endSessions()
+    for (const host of [...this.hosts.values()].reverse()) this.modules.unloadAll(host)
+    this.timers.stop()
+    await this.driver?.close()
+    this.driver = undefined
+    this.state = 'stopped'
+  }
+
+  private async endSessions(): Promise<void> {
+    const connections = [...this.sessions].map((session) => session.connection)
+    for (const session of [...this.sessions]) {
+      session.close(new StreamError('system-shutdown', 'The server is shutting down'))
+    }
+    const deadline = Date.now() + STOP_GRACE_MS
+    for (const connection of connections) {
+      await connection.whenGone(Math.max(0, deadline - Date.now()))
+      connection.destroy()
+    }
+  }
+}
+
+function isStanzaEvent(payload: unknown): payload is StanzaEvent {
+  if (typeof payload !== 'object' || payload === null) return false
+  const { origin, stanza } = payload as Partial<StanzaEvent>
+  return origin !== undefined && stanza instanceof Stanza
+}

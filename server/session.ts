@@ -1,0 +1,22 @@
+/** Who a stanza comes from, as handlers see it: a client, a component, or a host of this server. */
+
+import type { Host } from './host.ts'
+import type { Logger } from './log.ts'
+import type { Stanza } from './stanza/stanza.ts'
+
+/** How far a session has come. */
+export type SessionType = 'c2s_unauthed' | 'c2s_unbound' | 'c2s' | 'component_unauthed' | 'component' | 'host'
+
+/** The origin of a stanza; answers go to its `send`. */
+export interface Origin {
+  readonly type: SessionType
+  /** The host that the session belongs to; undefined until a stream header has named it. */
+  readonly host: Host | undefined
+  /** Full JID of a bound client. */
+  readonly fullJid: string | undefined
+  readonly log: Logger
+  /** Sends a stanza to this origin; a stanza for one that has gone is dropped. */
+  send(stanza: Stanza): void
+  /** Holds back what this origin sends next until a handler has finished, so that order is kept. */
+  hold?(until: Promise<unknown>): void
+}

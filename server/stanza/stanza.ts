@@ -1,0 +1,198 @@
+/** A stanza: an element that keeps the text it arrived as, and grows its tree when somebody looks. */
+
+import { Element } from '@xmpp/xml'
+import { NS_CLIENT } from './namespaces.ts'
+import { buildChildren, escapeAttribute, escapeText, payloadAttributes, serialize } from './tree.ts'
+
+export type Attributes = Record<string, string | undefined>
+export type Child = Element | string
+
+/** Stands for a number of children that has not been counted. */
+const UNKNOWN = -1
+
+/**
+ * A first-level child of a stream: message, presence, iq, or another element with its own namespace.
+ *
+ * It is an `@xmpp/xml` element. Until `children` is read it holds the text between its tags as it was
+ * received, and is written out from it; from then on the tree counts. A stanza in the content namespace
+ * (`jabber:client` for whoever reads it) bears no `xmlns` attribute, as in Prosody.
+ */
+export class Stanza extends Element {
+  declare attrs: Record<string, string>
+  declare children: Child[]
+  // Text and tree: exactly one of the two is there.
+  private textContent: string | undefined
+  private elements: Child[] | undefined
+  private firstName = ''
+  private firstNs = ''
+  private elementCount = 0
+
+  /**
+   * @param name - local name: `message`, `presence`, `iq` …
+   * @param attrs - attributes; those that are `undefined` are left out when written
+   * @param children - elements and texts
+   */
+  constructor(name: string, attrs?: Attributes, ...children: Child[]) {
+    super(name)
+    if (attrs !== undefined) this.attrs = attrs as Record<string, string>
+    for (const child of children) this.append(child)
+  }
+
+  /**
+   * A stanza around content that was accepted before, of which no more is known.
+   *
+   * @param name - local name
+   * @param attrs - its attributes; kept, not copied
+   * @param inner - its content; must stand on its own
+   */
+  static fromInner(name: string, attrs: Record<string, string>, inner: string): Stanza {
+    return Stanza.fromText(name, attrs, inner, UNKNOWN, '', '')
+  }
+
+  /**
+   * A stanza from text that the tokenizer has accepted.
+   *
+   * @param name - local name
+   * @param attrs - its attributes; kept, not copied
+   * @param inner - the text between its tags; must stand on its own (no prefix from outside)
+   * @param elementCount - how many child elements `inner` has
+   * @param payloadName - local name of the first of them, `''` if there is none
+   * @param payloadNs - its namespace
+   */
+  static fromText(
+    name: string,
+    attrs: Record<string, string>,
+    inner: string,
+    elementCount: number,
+    payloadName: string,
+    payloadNs: string,
+  ): Stanza {
+    const stanza = new Stanza(name)
+    stanza.attrs = attrs
+    stanza.elements = undefined
+    stanza.textContent = inner
+    stanza.elementCount = elementCount
+    stanza.firstName = payloadName
+    stanza.firstNs = payloadNs
+    return stanza
+  }
+
+  /** Whether the stanza is still the text it came as. */
+  get isText(): boolean {
+    return this.textContent !== undefined
+  }
+
+  /** The text between the tags. */
+  get inner(): string {
+    if (this.textContent !== undefined) return this.textContent
+    let text = ''
+    for (const child of this.children)
+      text += typeof child === 'object' ? serialize(child) : escapeText(String(child))
+    return text
+  }
+
+  /** How many child elements there are; an IQ get or set has one (RFC 6120 §8.2.3). */
+  get childCount(): number {
+    if (this.textContent !== undefined && this.elementCount !== UNKNOWN) return this.elementCount
+    let count = 0
+    for (const child of this.children) if (typeof child === 'object') count++
+    return count
+  }
+
+  /** The first child element, or undefined. Builds the tree. */
+  get payload(): Element | undefined {
+    for (const child of this.children) if (typeof child === 'object') return child
+    return undefined
+  }
+
+  /** Local name of the first child element; `''` if there is none. Does not build the tree. */
+  get payloadName(): string {
+    return this.textContent !== undefined && this.elementCount !== UNKNOWN
+      ? this.firstName
+      : (this.payload?.getName() ?? '')
+  }
+
+  /** Namespace of the first child element; `''` if there is none. Does not build the tree. */
+  get payloadNs(): string {
+    return this.textContent !== undefined && this.elementCount !== UNKNOWN
+      ? this.firstNs
+      : (this.payload?.getNS() ?? '')
+  }
+
+  /** Attributes of the first child element, as written. Does not build the tree. */
+  get payloadAttrs(): Record<string, string | undefined> {
+    if (this.textContent !== undefined) return payloadAttributes(this.textContent)
+    return this.payload?.attrs ?? {}
+  }
+
+  /** A copy that can be given other attributes or children without changing this one. */
+  clone(): Stanza {
+    if (this.textContent !== undefined) {
+      const { textContent, elementCount, firstName, firstNs } = this
+      return Stanza.fromText(this.name, { ...this.attrs }, textContent, elementCount, firstName, firstNs)
+    }
+    const copy = new Stanza(this.name, { ...this.attrs })
+    for (const child of this.children) copy.append(cloneChild(child))
+    return copy
+  }
+
+  override findNS(prefix?: string): string {
+    // A stanza without xmlns is in the content namespace.
+    if (!prefix) return this.attrs.xmlns ?? NS_CLIENT
+    return super.findNS(prefix) as string
+  }
+
+  override toString(): string {
+    return writeElement(this.name, this.attrs, this.inner)
+  }
+
+  /** Used by the accessor below. */
+  readTree(): Child[] {
+    if (this.elements === undefined) {
+      this.elements = buildChildren(this.textContent ?? '', this)
+      this.textContent = undefined
+    }
+    return this.elements
+  }
+
+  writeTree(children: Child[]): void {
+    this.elements = children
+    this.textContent = undefined
+  }
+}
+
+// Element's constructor assigns `children`, so it has to be an accessor of the prototype, which a
+// class body can not declare over a property of its base.
+Object.defineProperty(Stanza.prototype, 'children', {
+  get(this: Stanza): Child[] {
+    return this.readTree()
+  },
+  set(this: Stanza, children: Child[]) {
+    this.writeTree(children)
+  },
+  configurable: true,
+  enumerable: true,
+})
+
+function cloneChild(child: Child): Child {
+  if (typeof child !== 'object') return child
+  const copy = new Element(child.name, { ...child.attrs })
+  for (const grandchild of child.children as Child[]) copy.append(cloneChild(grandchild))
+  return copy
+}
+
+/**
+ * Writes an element around text that is XML already.
+ *
+ * @param name - the element's name
+ * @param attrs - its attributes; `undefined` ones are left out
+ * @param inner - its content
+ */
+export function writeElement(name: string, attrs: Attributes, inner: string): string {
+  let tag = `<${name}`
+  for (const key in attrs) {
+    const value = attrs[key]
+    if (value !== undefined && value !== null) tag += ` ${key}='${escapeAttribute(value)}'`
+  }
+  return inner === '' ? `${tag}/>` : `${tag}>${inner}</${name}>`
+}

@@ -1,0 +1,255 @@
+/** A stream and the session on it: header, restarts, stanzas, errors and the end (RFC 6120 §4). */
+
+import { randomBytes } from 'node:crypto'
+import type { AccountSessions, Host } from '../host.ts'
+import type { Logger } from '../log.ts'
+import type { TlsMaterial } from '../net/certificates.ts'
+import type { Connection, ConnectionHandler } from '../net/connection.ts'
+import type { Origin, SessionType } from '../session.ts'
+import { NS_STREAM, NS_STREAM_ERRORS } from '../stanza/namespaces.ts'
+import { Stanza, writeElement } from '../stanza/stanza.ts'
+import type { TimerWheel } from '../timers.ts'
+import { StreamError } from './errors.ts'
+import { type StreamHeader, Tokenizer, type TokenizerHandler, type TokenizerLimits } from './tokenizer.ts'
+
+/** What kind of stream it is: who talks to whom, and what happens at each step. */
+export interface StreamProfile {
+  /** For the log: `c2s`, `component`. */
+  readonly name: string
+  /** The content namespace (RFC 6120 §4.8.2). */
+  readonly defaultNs: string
+  /** Limits before authentication. */
+  readonly limits: TokenizerLimits
+  /** Seconds that the peer has to close its stream after ours is closed. */
+  readonly closeTimeout: number
+  /** A stream header has come; answer with `session.openStream` or throw a StreamError. */
+  opened(session: StreamSession, header: StreamHeader): void
+  /** A first-level child has come. May throw a StreamError. */
+  received(session: StreamSession, stanza: Stanza): void
+  /** The session has ended, for whatever reason; called once. */
+  closed(session: StreamSession, reason: string | undefined): void
+}
+
+let sessionCount = 0
+
+/** One stream of a client or component. */
+export class StreamSession implements Origin, TokenizerHandler, ConnectionHandler {
+  type: SessionType
+  host: Host | undefined
+  readonly connection: Connection
+  readonly profile: StreamProfile
+  log: Logger
+  /** Of the current stream; new at every restart. */
+  streamId = ''
+  /** What the peer's header asked for. */
+  header: StreamHeader | undefined
+  /** Whether TLS is on. */
+  secure = false
+  /** The certificate that was shown then; channel binding needs it. */
+  tlsMaterial: TlsMaterial | undefined
+  username: string | undefined
+  resource: string | undefined
+  fullJid: string | undefined
+  bareJid: string | undefined
+  /** The sessions of the same account, when bound. */
+  account: AccountSessions | undefined
+  /** Last available presence that was broadcast; undefined while unavailable. */
+  presence: Stanza | undefined
+  /** Of that presence. */
+  priority = 0
+  /** Whether it has asked for the roster (RFC 6121 §2.1.6: it gets pushes then). */
+  interested = false
+  /** Seconds since the epoch. */
+  readonly since = Math.floor(Date.now() / 1000)
+  private readonly timers: TimerWheel
+  private tokenizer: Tokenizer
+  private headerSent = false
+  private footerSent = false
+  private peerClosed = false
+  private over = false
+  private holding = 0
+  private readonly atEnd: { cancel(): void }[] = []
+
+  constructor(
+    connection: Connection,
+    profile: StreamProfile,
+    type: SessionType,
+    log: Logger,
+    timers: TimerWheel,
+  ) {
+    this.timers = timers
+    this.connection = connection
+    this.profile = profile
+    this.type = type
+    this.log = log.child(`${profile.name}${(++sessionCount).toString(36)}`)
+    this.tokenizer = new Tokenizer(this, profile.limits)
+    connection.handler = this
+  }
+
+  /** Whether nothing can be sent to the peer any more. */
+  get destroyed(): boolean {
+    return this.over || this.footerSent
+  }
+
+  // What the connection tells.
+
+  data(chunk: Buffer): void {
+    if (this.peerClosed || this.over) return
+    this.guard(() => this.tokenizer.write(chunk))
+  }
+
+  inputEnded(): void {
+    // The peer has closed its half of the connection without ending its stream.
+    this.close()
+    this.connection.end()
+  }
+
+  disconnected(reason: string | undefined): void {
+    this.finish(reason)
+  }
+
+  // What the tokenizer tells.
+
+  streamOpened(header: StreamHeader): void {
+    this.header = header
+    this.streamId = randomBytes(12).toString('base64url')
+    this.profile.opened(this, header)
+  }
+
+  element(
+    name: string,
+    xmlns: string,
+    attrs: Record<string, string>,
+    inner: string,
+    childCount: number,
+    payloadName: string,
+    payloadNs: string,
+  ): void {
+    if (this.footerSent) return // RFC 6120 §4.4: what comes after our end is not worked on
+    if (xmlns !== this.profile.defaultNs) attrs.xmlns = xmlns
+    const stanza = Stanza.fromText(name, attrs, inner, childCount, payloadName, payloadNs)
+    this.profile.received(this, stanza)
+  }
+
+  streamClosed(): void {
+    this.peerClosed = true
+    this.log.debug('the peer has closed its stream')
+    this.close()
+    this.connection.end()
+  }
+
+  // What the session's owner does.
+
+  /** Answers a stream header with ours. */
+  openStream(attrs: Record<string, string | undefined>): void {
+    const { defaultNs } = this.profile
+    const tag = writeElement('stream:stream', { xmlns: defaultNs, 'xmlns:stream': NS_STREAM, ...attrs }, '')
+    this.headerSent = true
+    this.connection.write(`<?xml version='1.0'?>${tag.slice(0, -2)}>`)
+  }
+
+  /** Sends a stanza or another first-level child. */
+  send(stanza: Stanza): void {
+    if (this.footerSent || this.over) return
+    this.connection.write(stanza.toString())
+  }
+
+  /** Sends text that is XML already. */
+  sendText(text: string): void {
+    if (this.footerSent || this.over) return
+    this.connection.write(text)
+  }
+
+  /** The next thing on the wire is a new stream header (RFC 6120 §4.3.3). */
+  restart(): void {
+    this.headerSent = false
+    this.header = undefined
+    this.tokenizer.restart()
+  }
+
+  /** Drops what the peer sent ahead, and waits for a new stream header; used where TLS starts. */
+  discardInput(): void {
+    this.tokenizer.stop()
+    this.tokenizer = new Tokenizer(this, this.profile.limits)
+    this.headerSent = false
+    this.header = undefined
+  }
+
+  setLimits(limits: TokenizerLimits): void {
+    this.tokenizer.setLimits(limits)
+  }
+
+  /** Holds back what the peer sends next until a promise has settled. */
+  hold(until: Promise<unknown>): void {
+    if (this.holding++ === 0) {
+      this.tokenizer.pause()
+      this.connection.pause()
+    }
+    const release = () => {
+      if (--this.holding > 0) return
+      this.connection.resume()
+      if (!this.over) this.guard(() => this.tokenizer.resume())
+    }
+    until.then(release, release)
+  }
+
+  /** Something to cancel when the session ends. */
+  cancelAtEnd(timeout: { cancel(): void }): void {
+    this.atEnd.push(timeout)
+  }
+
+  /**
+   * Closes the stream (RFC 6120 §4.4), with an error if one is given (§4.9). The header is sent
+   * first if that has not happened (§4.9.1.2). Whoever waits for the session's end hears of it at
+   * once; the connection stays for a moment so that the peer can end its stream too.
+   */
+  close(error?: StreamError): void {
+    if (this.footerSent || this.over) return
+    if (!this.headerSent) {
+      this.openStream({ id: this.streamId || undefined, from: this.host?.name, version: '1.0' })
+    }
+    if (error !== undefined) {
+      this.log.info('closing the stream with an error', { condition: error.condition, text: error.message })
+      this.sendText(streamErrorText(error))
+    }
+    this.sendText('</stream:stream>')
+    this.footerSent = true
+    this.finish(error?.message)
+    if (error !== undefined || this.peerClosed) {
+      this.tokenizer.stop()
+      this.connection.end()
+    } else {
+      this.timers.after(this.profile.closeTimeout, () => this.connection.end())
+    }
+  }
+
+  private guard(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      if (error instanceof StreamError) {
+        this.close(error)
+        return
+      }
+      this.log.error('a stream could not be worked on', { error })
+      this.close(new StreamError('internal-server-error', 'The server could not work on the stream'))
+    }
+  }
+
+  private finish(reason: string | undefined): void {
+    if (this.over) return
+    this.over = true
+    for (const timeout of this.atEnd) timeout.cancel()
+    try {
+      this.profile.closed(this, reason)
+    } catch (error) {
+      this.log.error('a session could not be ended in order', { error })
+    }
+  }
+}
+
+function streamErrorText(error: StreamError): string {
+  const condition = writeElement(error.condition, { xmlns: NS_STREAM_ERRORS }, '')
+  const text = new Stanza('text', { xmlns: NS_STREAM_ERRORS, 'xml:lang': 'en' }, error.message).toString()
+  return writeElement('stream:error', {}, condition + (error.message === '' ? '' : text))
+}

@@ -1,0 +1,92 @@
+/** One timer wheel for everything that waits: pending requests, logins, keep-alives. */
+
+const TICK_MS = 250
+const SLOTS = 1024
+
+/** A handle on something that waits. */
+export interface Timeout {
+  /** Take it out; does nothing if it has fired. */
+  cancel(): void
+}
+
+class Entry implements Timeout {
+  rounds: number
+  readonly slot: Set<Entry>
+  readonly fire: () => void
+
+  constructor(slot: Set<Entry>, rounds: number, fire: () => void) {
+    this.slot = slot
+    this.rounds = rounds
+    this.fire = fire
+  }
+
+  cancel(): void {
+    this.slot.delete(this)
+  }
+}
+
+/** Calls back after some seconds; adding and cancelling cost the same for one and for a million. */
+export class TimerWheel {
+  private readonly slots: Set<Entry>[] = Array.from({ length: SLOTS }, () => new Set<Entry>())
+  private position = 0
+  private interval: NodeJS.Timeout | undefined
+  private readonly failed: (error: unknown) => void
+
+  /** @param failed - told of what a callback throws */
+  constructor(failed: (error: unknown) => void) {
+    this.failed = failed
+  }
+
+  /**
+   * @param seconds - at least; fires up to a quarter of a second later
+   * @param fire - called once
+   */
+  after(seconds: number, fire: () => void): Timeout {
+    if (this.interval === undefined) {
+      this.interval = setInterval(() => this.tick(), TICK_MS)
+      this.interval.unref()
+    }
+    const ticks = Math.max(1, Math.ceil((seconds * 1000) / TICK_MS) + 1)
+    const slot = this.slots[(this.position + ticks) % SLOTS]!
+    const entry = new Entry(slot, Math.floor((ticks - 1) / SLOTS), fire)
+    slot.add(entry)
+    return entry
+  }
+
+  /** Calls back every so many seconds until it is cancelled. */
+  every(seconds: number, fire: () => void): Timeout {
+    let current: Timeout
+    const again = () => {
+      current = this.after(seconds, again)
+      fire()
+    }
+    current = this.after(seconds, again)
+    return { cancel: () => current.cancel() }
+  }
+
+  /** Forgets everything that waits. */
+  stop(): void {
+    if (this.interval !== undefined) clearInterval(this.interval)
+    this.interval = undefined
+    for (const slot of this.slots) slot.clear()
+  }
+
+  private tick(): void {
+    this.position = (this.position + 1) % SLOTS
+    const slot = this.slots[this.position]!
+    if (slot.size === 0) return
+    // What a callback adds lands in another slot, or in this one with a round to go.
+    for (const entry of [...slot]) {
+      if (entry.rounds > 0) {
+        entry.rounds--
+        continue
+      }
+      if (!slot.delete(entry)) continue // cancelled by one before it
+      try {
+        entry.fire()
+      } catch (error) {
+        this.failed(error)
+      }
+    }
+  }
+}

@@ -1,0 +1,97 @@
+/** Starts servers for tests: in this process, in memory, on free ports of the loopback interface. */
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import { configFromObject, type ServerOptions } from '../../server/config/index.ts'
+import { createLogger } from '../../server/log.ts'
+import { Server } from '../../server/server.ts'
+
+/** The plugins of a usual server. */
+export const USUAL_PLUGINS = ['tls', 'saslauth', 'roster', 'disco', 'ping', 'version', 'time', 'delegation']
+
+export interface TestServer {
+  readonly server: Server
+  readonly c2sPort: number
+  readonly componentPort: number
+  /** Lines of the log so far. */
+  readonly log: string[]
+  /** Waits for a line of the log that has these words; those that were written before count too. */
+  logged(words: string): Promise<string>
+  addUser(jid: string, password?: string): Promise<void>
+  stop(): Promise<void>
+}
+
+/**
+ * Starts a server. Encryption is not asked for, unless the options do; users of `users` have the password `pw`.
+ *
+ * @param options - as of `createServer`; ports, interfaces and storage have defaults for tests
+ * @param users - bare JIDs
+ */
+export async function startServer(options: ServerOptions, users: string[] = []): Promise<TestServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'legate-test-'))
+  const log: string[] = []
+  const waiting: { words: string; resolve: (line: string) => void }[] = []
+  const sink = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      for (const line of chunk.toString().split('\n')) {
+        if (line === '') continue
+        log.push(line)
+        for (const waiter of [...waiting]) {
+          if (!line.includes(waiter.words)) continue
+          waiting.splice(waiting.indexOf(waiter), 1)
+          waiter.resolve(line)
+        }
+      }
+      done()
+    },
+  })
+  const config = configFromObject({
+    storage: 'memory',
+    data_path: folder,
+    interfaces: ['127.0.0.1'],
+    local_interfaces: ['127.0.0.1'],
+    c2s_ports: [0],
+    component_ports: [0],
+    c2s_require_encryption: false,
+    allow_unencrypted_plain_auth: true,
+    default_iteration_count: 4096,
+    modules_enabled: USUAL_PLUGINS,
+    ...options,
+  })
+  const logger = createLogger([{ levels: { min: 'debug' }, to: 'console' }], {
+    directory: folder,
+    stdout: sink,
+  })
+  const server = new Server(config, logger.logger)
+  const portOf = (service: string) =>
+    server.addresses.find((address) => address.service === service)?.port ?? Number.NaN
+  const test: TestServer = {
+    server,
+    log,
+    get c2sPort() {
+      return portOf('c2s')
+    },
+    get componentPort() {
+      return portOf('component')
+    },
+    logged(words) {
+      const line = log.find((written) => written.includes(words))
+      if (line !== undefined) return Promise.resolve(line)
+      return new Promise((resolve) => waiting.push({ words, resolve }))
+    },
+    async addUser(jid, password = 'pw') {
+      const [local = '', domain = ''] = jid.split('@')
+      await server.hosts.get(domain)!.users!.create(local, password)
+    },
+    async stop() {
+      await server.stop()
+      await logger.close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+  await server.start()
+  for (const jid of users) await test.addUser(jid)
+  return test
+}
