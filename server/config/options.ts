@@ -1,0 +1,302 @@
+// The options that the core, c2s, component and delegation read, by who reads them: Prosody's names, defaults
+// and bounds. Names that Prosody does not have say so.
+
+import * as z from 'zod'
+import { rateLimits, ssl } from './connection-options.ts'
+import { flag, integer, isTable, jid, list, oneOf, period, portNumber, table, text, word } from './kinds.ts'
+import { logOption } from './log-option.ts'
+import { type OptionSpec, option } from './option-spec.ts'
+
+export { type OptionSpec, option, readOption } from './option-spec.ts'
+
+const names = () => list(word('a name'), 'names')
+const addresses = () => list(word('an IP address'), 'IP addresses')
+const mechanisms = () => list(word('the name of a SASL mechanism'), 'names of SASL mechanisms')
+
+/** Read by the server itself, its storage, accounts and plugin loader. */
+export const coreOptions = {
+  modules_enabled: option({ schema: names().default([]), description: 'Plugins to load.' }),
+  modules_disabled: option({
+    schema: names().default([]),
+    description: 'Plugins not to load, though they are loaded by default or globally.',
+  }),
+  enabled: option({
+    schema: flag().default(true),
+    scope: 'host',
+    description: 'Whether the host is served.',
+  }),
+  interfaces: option({
+    schema: addresses().default(['*', '::']),
+    scope: 'global',
+    description: 'IP addresses to listen on; "*" is every IPv4 one, "::" every IPv6 one.',
+  }),
+  local_interfaces: option({
+    schema: addresses().default(['127.0.0.1', '::1']),
+    scope: 'global',
+    description: 'IP addresses for what is meant for this machine only, such as components.',
+  }),
+  use_ipv4: option({
+    schema: flag().default(true),
+    scope: 'global',
+    description: 'Whether to listen on IPv4.',
+  }),
+  use_ipv6: option({
+    schema: flag().default(true),
+    scope: 'global',
+    description: 'Whether to listen on IPv6.',
+  }),
+  tcp_keepalives: option({
+    schema: flag().default(true),
+    scope: 'global',
+    description: 'Whether the system probes idle connections.',
+  }),
+  data_path: option({
+    schema: word('a folder').default('data'),
+    scope: 'global',
+    description: 'Folder of the stored data, relative to the configuration.',
+  }),
+  storage: option({
+    schema: z
+      .union([word('the name of a storage'), table(word('the name of a storage'), 'a table')], {
+        error: 'must be the name of a storage or a table such as { accounts = "internal" }',
+      })
+      .optional(),
+    description: 'Storage for all stores, or by the name of a store.',
+  }),
+  default_storage: option({
+    schema: word('the name of a storage').default('internal'),
+    description: 'Storage for what `storage` does not name.',
+  }),
+  authentication: option({
+    schema: word('the name of an authentication').default('internal_hashed'),
+    description: 'Who knows accounts and passwords.',
+    advice: (value) =>
+      value === 'internal_plain'
+        ? 'authentication = "internal_plain" is taken as "internal_hashed": Legate keeps no passwords, only SCRAM keys'
+        : undefined,
+  }),
+  default_iteration_count: option({
+    schema: integer(4096, 10_000_000).default(10_000),
+    description: 'Iterations of PBKDF2 for a new password (RFC 5802 §5.1).',
+  }),
+  certificates: option({
+    schema: word('a folder').default('certs'),
+    scope: 'global',
+    description: 'Folder where certificates are looked for, relative to the configuration.',
+  }),
+  certificate: option({
+    schema: word('a file name').optional(),
+    description: 'Certificate of the host, with its chain.',
+  }),
+  ssl: option({ schema: ssl.optional(), description: 'Key, certificate and TLS settings.', secret: true }),
+  log: option({
+    schema: logOption.optional(),
+    scope: 'global',
+    description: 'Where the log goes.',
+  }),
+  debug: option({
+    schema: flag().default(false),
+    scope: 'global',
+    description: 'Whether the log has the level debug where `log` does not say.',
+  }),
+  pidfile: option({
+    schema: word('a file name').optional(),
+    scope: 'global',
+    description: 'File to write the process id to.',
+  }),
+  admins: option({
+    schema: list(jid('the JID of an account'), 'JIDs').default([]),
+    description: 'Accounts that may administer the server.',
+  }),
+  name: option({ schema: text().optional(), description: 'Name of the server or component for people.' }),
+  limits: option({
+    schema: rateLimits.optional(),
+    scope: 'global',
+    description: 'How fast connections may send, by kind: c2s, component.',
+  }),
+  limits_resolution: option({
+    schema: period(0.01).default(1),
+    scope: 'global',
+    description: 'Seconds for which a connection over its limit is not read.',
+  }),
+  unlimited_jids: option({
+    schema: list(jid(), 'JIDs').default([]),
+    description: 'Accounts that `limits` does not hold for.',
+  }),
+  max_resources: option({
+    schema: integer(1, 1000).default(10),
+    description: 'Resources that an account may have connected at once.',
+  }),
+  conflict_resolve: option({
+    schema: oneOf(['kick_old', 'kick_new', 'random', 'increment']).default('kick_old'),
+    description: 'What happens when a resource is bound twice (RFC 6120 §7.7.2.2).',
+  }),
+  allow_registration: option({
+    schema: flag().default(false),
+    description: 'Whether people may make an account of their own.',
+  }),
+  disco_items: option({
+    schema: list(
+      z.unknown().transform((value, context): { jid: string; name?: string } => {
+        const parts = Array.isArray(value) ? value : isTable(value) ? [value['jid'], value['name']] : [value]
+        const address = jid().safeParse(parts[0])
+        const label = text().optional().safeParse(parts[1])
+        if (address.success && label.success && !Array.isArray(parts[0])) {
+          return { jid: address.data, ...(label.data !== undefined && { name: label.data }) }
+        }
+        context.addIssue({ code: 'custom', message: 'must be { "jid", "name" }' })
+        return z.NEVER
+      }),
+      'items, each { "jid", "name" }',
+    ).default([]),
+    description: 'Further items of the host in service discovery.',
+  }),
+  disco_hidden: option({
+    schema: flag().default(false),
+    description: 'Whether the component is left out of its host’s items.',
+  }),
+  disco_expose_admins: option({
+    schema: flag().default(false),
+    description: 'Whether `admins` are to be seen in service discovery.',
+  }),
+} satisfies Record<string, OptionSpec>
+
+/** Read by what serves clients: c2s, tls, saslauth. */
+export const c2sOptions = {
+  c2s_ports: option({
+    schema: list(portNumber(), 'ports').default([5222]),
+    scope: 'global',
+    description: 'Ports for clients.',
+  }),
+  c2s_interfaces: option({
+    schema: addresses().optional(),
+    scope: 'global',
+    description: 'IP addresses for clients; `interfaces` if absent.',
+  }),
+  c2s_direct_tls_ports: option({
+    schema: list(portNumber(), 'ports').default([]),
+    scope: 'global',
+    description: 'Ports for clients that begin with TLS (XEP-0368).',
+  }),
+  c2s_direct_tls_interfaces: option({
+    schema: addresses().optional(),
+    scope: 'global',
+    description: 'IP addresses for `c2s_direct_tls_ports`.',
+  }),
+  c2s_require_encryption: option({
+    schema: flag().default(true),
+    description: 'Whether a client must have TLS before it authenticates.',
+  }),
+  allow_unencrypted_plain_auth: option({
+    schema: flag().default(false),
+    description: 'Whether passwords may be sent in the clear.',
+  }),
+  c2s_timeout: option({
+    schema: period().default(60),
+    description: 'Seconds until a client must have authenticated.',
+  }),
+  c2s_close_timeout: option({
+    schema: period().default(5),
+    description: 'Seconds to wait for the other side to close its stream.',
+  }),
+  c2s_tcp_keepalives: option({
+    schema: flag().optional(),
+    description: '`tcp_keepalives` for clients.',
+  }),
+  c2s_stanza_size_limit: option({
+    schema: integer(10_000).default(1024 * 256),
+    description: 'Bytes that a stanza of a client may have.',
+  }),
+  c2s_unauthed_stanza_size_limit: option({
+    schema: integer(1000).default(10_000),
+    description: 'Bytes that an element may have before the client has authenticated. Not of Prosody.',
+  }),
+  stanza_depth_limit: option({
+    schema: integer(8, 10_000).default(128),
+    scope: 'global',
+    description: 'Elements that may be nested in a stanza. Not of Prosody.',
+  }),
+  stanza_attribute_limit: option({
+    schema: integer(8, 10_000).default(128),
+    scope: 'global',
+    description: 'Attributes that one element may have. Not of Prosody.',
+  }),
+  insecure_sasl_mechanisms: option({
+    schema: mechanisms().optional(),
+    description: 'Mechanisms that are only offered over TLS; PLAIN and LOGIN if absent.',
+  }),
+  disable_sasl_mechanisms: option({
+    schema: mechanisms().default(['DIGEST-MD5']),
+    description: 'Mechanisms that are not offered.',
+  }),
+  tls_channel_binding: option({
+    schema: flag().default(true),
+    description: 'Whether SCRAM-…-PLUS is offered (RFC 5802 §6). Not of Prosody.',
+  }),
+} satisfies Record<string, OptionSpec>
+
+/** Read by what serves external components (XEP-0114). */
+export const componentOptions = {
+  component_ports: option({
+    schema: list(portNumber(), 'ports').default([5347]),
+    scope: 'global',
+    description: 'Ports for external components.',
+  }),
+  component_interfaces: option({
+    schema: addresses().optional(),
+    scope: 'global',
+    description: 'IP addresses for external components; `local_interfaces` if absent.',
+  }),
+  component_secret: option({
+    schema: text().optional(),
+    secret: true,
+    description: 'What an external component authenticates with.',
+  }),
+  component_conflict_resolve: option({
+    schema: oneOf(['kick_new', 'kick_old']).default('kick_new'),
+    description: 'What happens when a component connects twice.',
+  }),
+  validate_from_addresses: option({
+    schema: flag().default(true),
+    description: 'Whether a component may only send from its own domain.',
+  }),
+  component_stanza_size_limit: option({
+    schema: integer(10_000).optional(),
+    description: 'Bytes that a stanza of a component may have; `s2s_stanza_size_limit` if absent.',
+  }),
+  s2s_stanza_size_limit: option({
+    schema: integer(10_000).default(1024 * 512),
+    description: 'Bytes that a stanza of another server may have.',
+  }),
+  component_tcp_keepalives: option({
+    schema: flag().optional(),
+    description: '`tcp_keepalives` for components.',
+  }),
+} satisfies Record<string, OptionSpec>
+
+/** Read by the plugin delegation (XEP-0355), which also checks what is inside. Not of Prosody's core. */
+export const delegationOptions = {
+  delegations: option({
+    schema: table(z.unknown(), 'a table from namespaces to { jid = "…" }').default({}),
+    description: 'Namespaces and the entities that manage them.',
+  }),
+  delegation_timeout: option({
+    schema: period(0.001).default(30),
+    description: 'Seconds that a managing entity may take to answer.',
+  }),
+} satisfies Record<string, OptionSpec>
+
+/** All of the options of this file, by name. */
+export const allCoreOptions: ReadonlyMap<string, OptionSpec> = new Map<string, OptionSpec>(
+  Object.entries({
+    ...coreOptions,
+    ...c2sOptions,
+    ...componentOptions,
+    ...delegationOptions,
+  }),
+)
+
+/** The names of {@link allCoreOptions}. */
+export function knownOptionNames(): ReadonlySet<string> {
+  return new Set(allCoreOptions.keys())
+}
