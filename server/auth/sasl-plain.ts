@@ -1,0 +1,29 @@
+/** The server's side of PLAIN (RFC 4616): authzid NUL authcid NUL password. */
+
+import { failure, type Mechanism, type SaslContext, type SaslStep } from './sasl-exchange.ts'
+import { decodeUtf8, isOwnAuthzid, MAX_MESSAGE_LENGTH, prepareName } from './sasl-syntax.ts'
+
+export async function* runPlain(context: SaslContext): Mechanism {
+  const message: Buffer = yield { kind: 'challenge', data: Buffer.alloc(0) }
+  return authenticate(message, context)
+}
+
+async function authenticate(message: Buffer, context: SaslContext): Promise<SaslStep> {
+  if (message.length > MAX_MESSAGE_LENGTH) return failure('malformed-request', 'the message is too long')
+  const text = decodeUtf8(message)
+  if (text === undefined) return failure('malformed-request', 'the message is not UTF-8')
+  const parts = text.split('\0')
+  const [authzid, authcid, password] = parts
+  if (parts.length !== 3 || authzid === undefined || !authcid || !password) {
+    return failure('malformed-request', 'the message is not authzid NUL authcid NUL password')
+  }
+  const username = prepareName(authcid, context)
+  if (username === undefined) return failure('not-authorized', 'the user name or the password is wrong')
+  if (authzid !== '' && !isOwnAuthzid(authzid, username, context)) {
+    return failure('invalid-authzid', 'one can only log in as oneself')
+  }
+  if (!(await context.users.verifyPassword(username, password))) {
+    return failure('not-authorized', 'the user name or the password is wrong')
+  }
+  return { kind: 'success', data: undefined, username }
+}

@@ -1,0 +1,239 @@
+/** The accounts of a host. Passwords are kept as SCRAM keys only. */
+
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { KeyvalStore } from '../storage/index.ts'
+import { saslprep } from './saslprep.ts'
+import { deriveKeys, hashLength, hmac, SALT_LENGTH, type ScramHash, type ScramKeys } from './scram.ts'
+
+/** What is stored of an account. */
+export interface AccountRecord {
+  'SCRAM-SHA-1': ScramKeys
+  'SCRAM-SHA-256': ScramKeys
+  /** Unix time in seconds. */
+  created: number
+  /** Unix time in seconds of the last change of the password. */
+  updated: number
+}
+
+/** What is stored of the host itself (the user `null`): Base64. */
+interface DecoySecret {
+  decoySecret: string
+}
+
+export type UserErrorCode = 'exists' | 'not-found' | 'bad-username' | 'bad-password'
+
+/** An account could not be made or changed; the message is for people. */
+export class UserError extends Error {
+  readonly code: UserErrorCode
+
+  constructor(code: UserErrorCode, message: string) {
+    super(message)
+    this.name = 'UserError'
+    this.code = code
+  }
+}
+
+/** As Prosody's `default_iteration_count`. */
+export const DEFAULT_ITERATIONS = 10_000
+
+/** RFC 5802 §5.1 asks for 4096 and more. */
+const MIN_ITERATIONS = 4096
+
+/** Bytes of a password, prepared; more is an attack, since it is hashed before anybody is authenticated. */
+export const MAX_PASSWORD_LENGTH = 1023
+
+/** Logins that are remembered. */
+const REMEMBERED = 10_000
+
+/**
+ * User names are localparts as the JID module prepares them: here they are compared as they are.
+ *
+ * Every method rejects with a `StorageError` if the store fails.
+ */
+export class Users {
+  readonly #store: KeyvalStore<AccountRecord | DecoySecret>
+  readonly #iterations: number
+  #decoySecret: Promise<Buffer> | undefined
+  readonly #rememberKey = randomBytes(32)
+  /** User name → HMAC of what last logged in, the oldest first. */
+  readonly #remembered = new Map<string, Buffer>()
+
+  /**
+   * @param store the host's store `accounts`; the record of the host itself is used too
+   * @param options.iterations of PBKDF2 for new passwords, 4096 at least; 10000 if left out
+   * @throws RangeError if iterations is not a whole number from 4096 to 2³¹-1
+   */
+  constructor(store: KeyvalStore<AccountRecord>, options: { iterations?: number } = {}) {
+    const iterations = options.iterations ?? DEFAULT_ITERATIONS
+    if (!Number.isInteger(iterations) || iterations < MIN_ITERATIONS || iterations > 2 ** 31 - 1) {
+      throw new RangeError(`the iteration count is ${iterations}; it has to be ${MIN_ITERATIONS} or more`)
+    }
+    this.#store = store as KeyvalStore<AccountRecord | DecoySecret>
+    this.#iterations = iterations
+  }
+
+  async exists(username: string): Promise<boolean> {
+    return (await this.#account(username)) !== undefined
+  }
+
+  /** @throws UserError `exists`, `bad-username` or `bad-password` */
+  async create(username: string, password: string): Promise<void> {
+    if (username === '') throw new UserError('bad-username', 'the user name is empty')
+    const exists = () => new UserError('exists', `the user ${username} exists already`)
+    if (await this.exists(username)) throw exists()
+    const keys = await this.#derive(password)
+    const now = unixTime()
+    await this.#store.update(username, (old) => {
+      if (old !== undefined) throw exists()
+      return { ...keys, created: now, updated: now }
+    })
+  }
+
+  /** @throws UserError `not-found` or `bad-password` */
+  async setPassword(username: string, password: string): Promise<void> {
+    const notFound = () => new UserError('not-found', `there is no user ${username}`)
+    if (!(await this.exists(username))) throw notFound()
+    const keys = await this.#derive(password)
+    await this.#store.update(username, (old) => {
+      if (old === undefined || !isAccount(old)) throw notFound()
+      return { ...keys, created: old.created, updated: unixTime() }
+    })
+  }
+
+  /**
+   * Removes the account; what other stores have of the user is `StorageDriver.purgeUser`'s matter.
+   *
+   * @throws UserError `not-found`
+   */
+  async delete(username: string): Promise<void> {
+    this.#remembered.delete(username)
+    await this.#store.update(username, (old) => {
+      if (old === undefined) throw new UserError('not-found', `there is no user ${username}`)
+      return undefined
+    })
+  }
+
+  list(): AsyncIterable<string> {
+    return this.#store.users()
+  }
+
+  /**
+   * Checks a password as it was typed. It takes the same time whether or not there is such a user, unless the
+   * password is right and was so before: then it is quick.
+   *
+   * @throws WorkLimitError if too many passwords wait to be checked
+   */
+  async verifyPassword(username: string, password: string): Promise<boolean> {
+    const prepared = preparePassword(password, 'query')
+    if (prepared === undefined) return false
+    const keys = await this.keysFor(username, 'SHA-256')
+
+    // The stored key is in the HMAC: after a change of the password it fits no more.
+    const fingerprint = createHmac('sha256', this.#rememberKey)
+      .update(`${keys.storedKey}|${prepared}`)
+      .digest()
+    const remembered = this.#remembered.get(username)
+    if (remembered !== undefined && timingSafeEqual(remembered, fingerprint)) return true
+
+    const salt = Buffer.from(keys.salt, 'base64')
+    const derived = await deriveKeys('SHA-256', prepared, keys.iterations, salt)
+    // A decoy's stored key is the hash of nothing that anybody has.
+    if (!equal(derived.storedKey, keys.storedKey)) return false
+    this.#remember(username, fingerprint)
+    return true
+  }
+
+  /**
+   * The keys to check a SCRAM proof with. For a user that does not exist they are made up, always the same
+   * ones, and no password fits them, so that nobody finds out which accounts there are (RFC 5802 §9).
+   */
+  async keysFor(username: string, hash: ScramHash): Promise<ScramKeys> {
+    const account = await this.#account(username)
+    const decoy = await this.#decoy(username, hash)
+    return account === undefined ? decoy : account[`SCRAM-${hash}`]
+  }
+
+  async #account(username: string): Promise<AccountRecord | undefined> {
+    const record = await this.#store.get(username)
+    return record !== undefined && isAccount(record) ? record : undefined
+  }
+
+  async #derive(password: string): Promise<Pick<AccountRecord, 'SCRAM-SHA-1' | 'SCRAM-SHA-256'>> {
+    const prepared = preparePassword(password, 'stored')
+    if (prepared === undefined) {
+      throw new UserError(
+        'bad-password',
+        `the password is empty, longer than ${MAX_PASSWORD_LENGTH} bytes, or has characters that SASLprep ` +
+          '(RFC 4013) does not allow, as control characters and those newer than Unicode 3.2',
+      )
+    }
+    return {
+      'SCRAM-SHA-1': await deriveKeys('SHA-1', prepared, this.#iterations),
+      'SCRAM-SHA-256': await deriveKeys('SHA-256', prepared, this.#iterations),
+    }
+  }
+
+  async #decoy(username: string, hash: ScramHash): Promise<ScramKeys> {
+    this.#decoySecret ??= this.#loadDecoySecret()
+    const secret = await this.#decoySecret
+    const bytes = (purpose: string) => hmac('SHA-256', secret, `${purpose}|${hash}|${username}`)
+    const key = (purpose: string) => bytes(purpose).subarray(0, hashLength(hash)).toString('base64')
+    return {
+      salt: bytes('salt').subarray(0, SALT_LENGTH).toString('base64'),
+      iterations: this.#iterations,
+      storedKey: key('stored'),
+      serverKey: key('server'),
+    }
+  }
+
+  async #loadDecoySecret(): Promise<Buffer> {
+    try {
+      const read = (record: AccountRecord | DecoySecret | undefined) =>
+        record !== undefined && 'decoySecret' in record ? record : undefined
+      const stored =
+        read(await this.#store.get(null)) ??
+        read(
+          // Another process may have made one meanwhile.
+          await this.#store.update(
+            null,
+            (old) => read(old) ?? { decoySecret: randomBytes(32).toString('base64') },
+          ),
+        )
+      if (stored === undefined) throw new Error('the store did not keep the secret of the accounts')
+      return Buffer.from(stored.decoySecret, 'base64')
+    } catch (error) {
+      this.#decoySecret = undefined
+      throw error
+    }
+  }
+
+  #remember(username: string, fingerprint: Buffer): void {
+    this.#remembered.delete(username)
+    this.#remembered.set(username, fingerprint)
+    if (this.#remembered.size <= REMEMBERED) return
+    const [oldest] = this.#remembered.keys()
+    if (oldest !== undefined) this.#remembered.delete(oldest)
+  }
+}
+
+/** A password in the form that is hashed, or `undefined` if it can be nobody's. */
+export function preparePassword(password: string, use: 'query' | 'stored'): string | undefined {
+  // Before SASLprep, whose work grows with the length; a mapping shortens or lengthens a little.
+  if (password.length > 4 * MAX_PASSWORD_LENGTH) return undefined
+  const prepared = saslprep(password, use)
+  if (prepared === undefined || prepared === '') return undefined
+  return Buffer.byteLength(prepared) <= MAX_PASSWORD_LENGTH ? prepared : undefined
+}
+
+function isAccount(record: AccountRecord | DecoySecret): record is AccountRecord {
+  return 'SCRAM-SHA-256' in record
+}
+
+function equal(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a, 'base64'), Buffer.from(b, 'base64')]
+  return left.length === right.length && timingSafeEqual(left, right)
+}
+
+function unixTime(): number {
+  return Math.floor(Date.now() / 1000)
+}

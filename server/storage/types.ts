@@ -1,0 +1,78 @@
+/** What a store is: the two shapes that plugins use, and the driver that opens them. */
+
+/**
+ * One value per user, as Prosody's `module:open_store(name, "keyval")`. The user `null` is the host itself.
+ *
+ * Values are JSON data: objects, arrays, strings, finite numbers, booleans, null. What is given back is the
+ * caller's own copy. A promise of a write resolves when the change is durable: the process, or the machine,
+ * may die right after and the change is still there. Writes of one driver take effect in the order of the calls.
+ *
+ * Every method rejects with a `StorageError`.
+ */
+export interface KeyvalStore<T> {
+  get(user: string | null): Promise<T | undefined>
+  /** `undefined` removes the value. */
+  set(user: string | null, value: T | undefined): Promise<void>
+  /**
+   * Reads, changes and writes with nobody in between, in this process or another.
+   *
+   * @param change is given the old value and returns the new one (`undefined` removes); it must not be async.
+   *   What it throws rejects the promise as it is, and nothing is written.
+   * @returns the new value
+   */
+  update(user: string | null, change: (old: T | undefined) => T | undefined): Promise<T | undefined>
+  /** The users that have a value, in no promised order. A user added or removed meanwhile may be seen or not. */
+  users(): AsyncIterable<string>
+}
+
+/** A map of keys to values per user, as Prosody's `module:open_store(name, "map")`. See `KeyvalStore`. */
+export interface MapStore<T> {
+  get(user: string | null, key: string): Promise<T | undefined>
+  /** `undefined` removes the key. */
+  set(user: string | null, key: string, value: T | undefined): Promise<void>
+  /** Sets (or with `undefined` removes) several keys: all of them, or none. */
+  setKeys(user: string | null, values: Record<string, T | undefined>): Promise<void>
+  getAll(user: string | null): Promise<Map<string, T>>
+  /** The users that have a key, in no promised order. A user added or removed meanwhile may be seen or not. */
+  users(): AsyncIterable<string>
+}
+
+/** Where stores are kept. Stores of one name but different shape are different stores. */
+export interface StorageDriver {
+  readonly name: string
+  openKeyval<T>(host: string, store: string): KeyvalStore<T>
+  openMap<T>(host: string, store: string): MapStore<T>
+  /** Removes everything that the user has in any store of the host, at once. */
+  purgeUser(host: string, user: string): Promise<void>
+  /** Waits for the writes under way. Afterwards every method rejects. */
+  close(): Promise<void>
+}
+
+/**
+ * - `not-writable`: the folder or file can not be created, read or written
+ * - `corrupt`: the file is damaged, or no database of ours
+ * - `disk-full`: there is no room for the change, which was not made
+ * - `bad-name`: a host, store, user or key is no Unicode text (it has half of a surrogate pair)
+ * - `bad-value`: the value is not JSON data
+ * - `closed`: the driver was closed
+ * - `failed`: anything else; see `cause`
+ */
+export type StorageErrorCode =
+  | 'not-writable'
+  | 'corrupt'
+  | 'disk-full'
+  | 'bad-name'
+  | 'bad-value'
+  | 'closed'
+  | 'failed'
+
+/** Why a store could not be opened, read or written. The message is for the operator. */
+export class StorageError extends Error {
+  readonly code: StorageErrorCode
+
+  constructor(code: StorageErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.name = 'StorageError'
+    this.code = code
+  }
+}
