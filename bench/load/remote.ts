@@ -1,0 +1,53 @@
+// The load process, as the measuring process sees it.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { LoadReply, LoadRequestName, LoadRequests } from './requests.ts'
+
+/** A load process. One request at a time. */
+export class Load {
+  private readonly child: ChildProcess
+
+  /** @param launcher put before the command, e.g. `['taskset', '-c', '1']` */
+  constructor(launcher: readonly string[]) {
+    const script = fileURLToPath(new URL(`./main${extname(import.meta.url)}`, import.meta.url))
+    const [program, ...args] = [...launcher, process.execPath, script]
+    this.child = spawn(program!, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  }
+
+  /**
+   * Has the load process do something.
+   * @throws Error with what went wrong there, or when it has ended
+   */
+  ask<Name extends LoadRequestName>(
+    request: Name,
+    take: LoadRequests[Name]['take'],
+  ): Promise<LoadRequests[Name]['give']> {
+    return new Promise((resolve, reject) => {
+      const ended = () => {
+        settle()
+        reject(new Error('the load process has ended, see above'))
+      }
+      const replied = (message: unknown) => {
+        settle()
+        const reply = message as LoadReply
+        if ('error' in reply) reject(new Error(reply.error))
+        else resolve(reply.gives as LoadRequests[Name]['give'])
+      }
+      const settle = () => {
+        this.child.off('exit', ended).off('message', replied)
+      }
+      this.child.on('exit', ended).on('message', replied)
+      this.child.send({ request, with: take }, (error) => error && ended())
+    })
+  }
+
+  /** Ends the process and its connections. */
+  stop(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.child.exitCode !== null || this.child.signalCode !== null) return resolve()
+      this.child.once('exit', () => resolve())
+      this.child.kill('SIGTERM')
+    })
+  }
+}
