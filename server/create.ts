@@ -1,7 +1,7 @@
 /** Makes a server from options or from a configuration that was read from a file. */
 
-import { type Config, configFromObject, type ServerOptions } from './config/index.ts'
-import { createLogger, type Logger } from './log.ts'
+import { type Config, configFromObject, coreOptions, readOption, type ServerOptions } from './config/index.ts'
+import { createLogger, type Log, type Logger } from './log.ts'
 import { Server } from './server.ts'
 
 /**
@@ -18,16 +18,23 @@ import { Server } from './server.ts'
  */
 export function createServer(options: ServerOptions | Config, log?: Logger): Server {
   const config = isConfig(options) ? options : configFromObject(options)
-  return new Server(config, log ?? loggerOf(config))
+  return new Server(config, log ?? openLog(config).logger)
 }
 
 function isConfig(options: ServerOptions | Config): options is Config {
   return typeof (options as Partial<Config>).modulesFor === 'function'
 }
 
-function loggerOf(config: Config): Logger {
-  const format = config.get('*', 'log_format') === 'json' ? 'json' : 'text'
-  const { logger, problems } = createLogger(config.get('*', 'log'), { directory: config.directory, format })
-  for (const problem of problems) logger.warn(problem)
-  return logger
+/**
+ * Opens the log that the options `log`, `debug` and `log_format` describe; what of them can not be honoured is
+ * logged as a warning.
+ */
+export function openLog(config: Config): Log {
+  const log = createLogger(config.get('*', 'log'), {
+    directory: config.directory,
+    format: readOption(config, '*', 'log_format', coreOptions.log_format),
+    debug: readOption(config, '*', 'debug', coreOptions.debug),
+  })
+  for (const problem of log.problems) log.logger.warn(problem)
+  return log
 }

@@ -27,6 +27,8 @@ export interface LogSettings {
   directory: string
   /** The console; default `process.stdout`. */
   stdout?: Writable & { isTTY?: boolean }
+  /** Whether the console has the level debug where the option is absent. */
+  debug?: boolean
   /** `text` (default) for people, `json` for one JSON object a line. */
   format?: 'text' | 'json'
 }
@@ -52,7 +54,7 @@ const RESERVED = new Set(['level', 'time', 'pid', 'name', 'msg'])
  * @param option the `log` option, in any of Prosody's forms
  */
 export function createLogger(option: unknown, settings: LogSettings): Log {
-  const { rules, problems } = readLogOption(option)
+  const { rules, problems } = readLogOption(option, settings.debug)
   const console = new ConsoleOutput(settings.stdout ?? process.stdout)
   const files = new Map<string, FileOutput>()
   const sinks = rules.map((rule): Sink => {

@@ -1,9 +1,14 @@
 /** A Server: its hosts, start, stop and reload. */
 
-import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Users } from './auth/users.ts'
-import { type Config, coreOptions, type OptionSpec, readOption } from './config/index.ts'
+import {
+  type Config,
+  coreOptions,
+  type HostDeclaration,
+  type OptionSpec,
+  readOption,
+} from './config/index.ts'
 import { Events } from './events.ts'
 import { Host } from './host.ts'
 import type { Logger } from './log.ts'
@@ -14,7 +19,8 @@ import { Router, type StanzaEvent } from './router.ts'
 import { StanzaError } from './stanza/errors.ts'
 import { errorReply, mayAnswerWithError } from './stanza/reply.ts'
 import { Stanza } from './stanza/stanza.ts'
-import { openStorage, type StorageDriver } from './storage/index.ts'
+import { ChosenStorage } from './storage/chosen.ts'
+import type { StorageDriver, StorageKind } from './storage/types.ts'
 import { StreamError } from './stream/errors.ts'
 import type { StreamSession } from './stream/session.ts'
 import { TimerWheel } from './timers.ts'
@@ -63,7 +69,7 @@ export class Server {
 
   /** The data folder. */
   get dataPath(): string {
-    const path = this.readOption('*', 'data_path', coreOptions['data_path']!) as string
+    const path = readOption(this.config, '*', 'data_path', coreOptions.data_path)
     return resolve(this.config.directory, path)
   }
 
@@ -77,10 +83,8 @@ export class Server {
     if (this.state !== 'new') throw new Error('a server can be started once')
     this.state = 'started'
     try {
-      const kind = this.readOption('*', 'storage', coreOptions['storage']!) as 'internal' | 'memory'
-      if (kind === 'internal') mkdirSync(this.dataPath, { recursive: true, mode: 0o750 })
-      this.driver = openStorage(kind, { path: this.dataPath })
-      for (const { name } of this.config.hosts) await this.activateHost(name)
+      this.driver = new ChosenStorage(this.dataPath, (host, store) => this.storageOf(host, store))
+      for (const { name } of servedHosts(this.config)) await this.activateHost(name)
       await this.listeners.start()
     } catch (error) {
       await this.stop()
@@ -166,16 +170,24 @@ export class Server {
     return true
   }
 
+  private storageOf(host: string, store: string): StorageKind {
+    const { storage, default_storage } = coreOptions
+    const chosen = readOption(this.config, host, 'storage', storage)
+    const kind = typeof chosen === 'string' ? chosen : chosen?.[store]
+    return kind ?? readOption(this.config, host, 'default_storage', default_storage)
+  }
+
   private async activateHost(name: string): Promise<void> {
     const declared = this.config.hosts.find((host) => host.name === name)!
     const users =
       declared.type === 'host'
         ? new Users(this.storage.openKeyval(name, 'accounts'), {
-            iterations: this.readOption(
+            iterations: readOption(
+              this.config,
               name,
               'default_iteration_count',
-              coreOptions['default_iteration_count']!,
-            ) as number,
+              coreOptions.default_iteration_count,
+            ),
           })
         : undefined
     const host = new Host(this, name, declared.type, users)
@@ -196,11 +208,13 @@ export class Server {
   }
 
   private async loadTls(name: string): Promise<void> {
-    const folder = this.readOption(name, 'certificates', coreOptions['certificates']!) as string
+    const folder = readOption(this.config, name, 'certificates', coreOptions.certificates)
+    const certificate = readOption(this.config, name, 'certificate', coreOptions.certificate)
+    const ssl = readOption(this.config, name, 'ssl', coreOptions.ssl)
     const material = await loadTlsMaterial(
       {
         host: name,
-        ssl: this.config.get(name, 'ssl') as Record<string, unknown> | undefined,
+        ssl: certificate === undefined ? ssl : { certificate, ...ssl },
         certificates: resolve(this.config.directory, folder),
         dataPath: this.dataPath,
         configDirectory: this.config.directory,
@@ -214,11 +228,12 @@ export class Server {
     if (this.state !== 'started') return
     this.config = config
     this.configRevision++
-    const wanted = new Map(config.hosts.map((host) => [host.name, host]))
+    const served = servedHosts(config)
+    const wanted = new Map(served.map((host) => [host.name, host]))
     for (const host of [...this.hosts.values()]) {
       if (wanted.get(host.name)?.type !== host.hostType) this.deactivateHost(host)
     }
-    for (const { name } of config.hosts) {
+    for (const { name } of served) {
       const host = this.hosts.get(name)
       try {
         if (host === undefined) await this.activateHost(name)
@@ -259,6 +274,11 @@ export class Server {
       connection.destroy()
     }
   }
+}
+
+/** A host with `enabled = false` is not served. */
+function servedHosts(config: Config): HostDeclaration[] {
+  return config.hosts.filter(({ name }) => readOption(config, name, 'enabled', coreOptions.enabled))
 }
 
 function isStanzaEvent(payload: unknown): payload is StanzaEvent {

@@ -10,14 +10,14 @@ export const logLevels: readonly LogLevel[] = ['debug', 'info', 'warn', 'error']
 /** Where some levels of the log go. */
 export interface LogRule {
   levels: readonly LogLevel[]
-  to: 'file' | 'console' | 'stdout' | 'syslog'
+  to: 'file' | 'console' | 'stdout' | 'syslog' | 'nowhere'
   /** As written, relative to the configuration's folder; only for `to: 'file'`. */
   filename?: string
   /** strftime format, or whether there is a time at all. */
   timestamps?: string | boolean
 }
 
-const SINKS: readonly LogRule['to'][] = ['file', 'console', 'stdout', 'syslog']
+const SINKS: readonly LogRule['to'][] = ['file', 'console', 'stdout', 'syslog', 'nowhere']
 const HELP =
   'must be a file name, or a table such as { info = "legate.log"; error = "*syslog"; { levels = { "debug" }, to = "console" } }'
 
@@ -57,9 +57,9 @@ function levelsOf(value: unknown): LogLevel[] {
 }
 
 /** A target written as text: `*syslog`, or a file's name. */
-function target(value: unknown, levels: LogLevel[]): LogRule {
+function target(value: unknown, levels: LogLevel[], whose = ''): LogRule {
   if (typeof value !== 'string' || value === '') {
-    throw new Wrong(`needs a file name or "*syslog", is ${showValue(value)}`)
+    throw new Wrong(`needs a file name or "*console"${whose}, is ${showValue(value)}`)
   }
   if (value.startsWith('*')) return { levels, to: sink(value.slice(1)) }
   return { levels, to: 'file', filename: value, timestamps: true }
@@ -81,11 +81,14 @@ function rule(value: unknown): LogRule {
 
 /** @throws Wrong */
 function rules(value: unknown): LogRule[] {
-  if (typeof value === 'string') return [target(value, [...logLevels])]
+  // A sink named in a string has all levels, a file those that are no debugging.
+  if (typeof value === 'string')
+    return [target(value, value.startsWith('*') ? [...logLevels] : between('info'))]
   if (!isTable(value) && !Array.isArray(value)) throw new Wrong(HELP)
   const found: LogRule[] = []
   for (const [key, entry] of Object.entries(value)) {
-    if (!Array.isArray(value) && !/^\d+$/.test(key)) found.push(target(entry, between(level(key))))
+    if (!Array.isArray(value) && !/^\d+$/.test(key))
+      found.push(target(entry, between(level(key)), ` for ${key}`))
   }
   return [...found, ...sequenceOf(value).map(rule)]
 }

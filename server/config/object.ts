@@ -29,10 +29,8 @@ export interface HostOptions {
   admins?: OneOrMore<string>
   /** Name for people. */
   name?: string
-  unlimited_jids?: OneOrMore<string>
   max_resources?: number
   conflict_resolve?: 'kick_old' | 'kick_new' | 'random' | 'increment'
-  allow_registration?: boolean
   disco_items?: readonly (readonly [jid: string, name?: string] | { jid: string; name?: string })[]
   disco_hidden?: boolean
   disco_expose_admins?: boolean
@@ -85,11 +83,8 @@ export interface ServerOptions extends HostOptions {
   debug?: boolean
   pidfile?: string
   limits?: Readonly<Record<string, { rate: string; burst?: string | number }>>
-  limits_resolution?: Period
   c2s_ports?: OneOrMore<number>
   c2s_interfaces?: OneOrMore<string>
-  c2s_direct_tls_ports?: OneOrMore<number>
-  c2s_direct_tls_interfaces?: OneOrMore<string>
   stanza_depth_limit?: number
   stanza_attribute_limit?: number
   component_ports?: OneOrMore<number>

@@ -2,12 +2,15 @@
 // and bounds. Names that Prosody does not have say so.
 
 import * as z from 'zod'
+import { STORAGE_KINDS } from '../storage/types.ts'
 import { rateLimits, ssl } from './connection-options.ts'
 import { flag, integer, isTable, jid, list, oneOf, period, portNumber, table, text, word } from './kinds.ts'
 import { logOption } from './log-option.ts'
 import { type OptionSpec, option } from './option-spec.ts'
 
 export { type OptionSpec, option, readOption } from './option-spec.ts'
+
+const STORAGE_LIST = STORAGE_KINDS.map((kind) => `"${kind}"`).join(', ')
 
 const names = () => list(word('a name'), 'names')
 const addresses = () => list(word('an IP address'), 'IP addresses')
@@ -57,18 +60,18 @@ export const coreOptions = {
   }),
   storage: option({
     schema: z
-      .union([word('the name of a storage'), table(word('the name of a storage'), 'a table')], {
-        error: 'must be the name of a storage or a table such as { accounts = "internal" }',
+      .union([oneOf(STORAGE_KINDS), table(oneOf(STORAGE_KINDS), 'a table')], {
+        error: `must be one of ${STORAGE_LIST}, or a table such as { accounts = "internal" }`,
       })
       .optional(),
     description: 'Storage for all stores, or by the name of a store.',
   }),
   default_storage: option({
-    schema: word('the name of a storage').default('internal'),
+    schema: oneOf(STORAGE_KINDS).default('internal'),
     description: 'Storage for what `storage` does not name.',
   }),
   authentication: option({
-    schema: word('the name of an authentication').default('internal_hashed'),
+    schema: oneOf(['internal_hashed', 'internal_plain']).default('internal_hashed'),
     description: 'Who knows accounts and passwords.',
     advice: (value) =>
       value === 'internal_plain'
@@ -94,6 +97,11 @@ export const coreOptions = {
     scope: 'global',
     description: 'Where the log goes.',
   }),
+  log_format: option({
+    schema: oneOf(['text', 'json']).default('text'),
+    scope: 'global',
+    description: 'Whether the log is text for people or JSON. Not of Prosody.',
+  }),
   debug: option({
     schema: flag().default(false),
     scope: 'global',
@@ -114,15 +122,6 @@ export const coreOptions = {
     scope: 'global',
     description: 'How fast connections may send, by kind: c2s, component.',
   }),
-  limits_resolution: option({
-    schema: period(0.01).default(1),
-    scope: 'global',
-    description: 'Seconds for which a connection over its limit is not read.',
-  }),
-  unlimited_jids: option({
-    schema: list(jid(), 'JIDs').default([]),
-    description: 'Accounts that `limits` does not hold for.',
-  }),
   max_resources: option({
     schema: integer(1, 1000).default(10),
     description: 'Resources that an account may have connected at once.',
@@ -130,10 +129,6 @@ export const coreOptions = {
   conflict_resolve: option({
     schema: oneOf(['kick_old', 'kick_new', 'random', 'increment']).default('kick_old'),
     description: 'What happens when a resource is bound twice (RFC 6120 §7.7.2.2).',
-  }),
-  allow_registration: option({
-    schema: flag().default(false),
-    description: 'Whether people may make an account of their own.',
   }),
   disco_items: option({
     schema: list(
@@ -172,16 +167,6 @@ export const c2sOptions = {
     schema: addresses().optional(),
     scope: 'global',
     description: 'IP addresses for clients; `interfaces` if absent.',
-  }),
-  c2s_direct_tls_ports: option({
-    schema: list(portNumber(), 'ports').default([]),
-    scope: 'global',
-    description: 'Ports for clients that begin with TLS (XEP-0368).',
-  }),
-  c2s_direct_tls_interfaces: option({
-    schema: addresses().optional(),
-    scope: 'global',
-    description: 'IP addresses for `c2s_direct_tls_ports`.',
   }),
   c2s_require_encryption: option({
     schema: flag().default(true),

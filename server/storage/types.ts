@@ -37,6 +37,10 @@ export interface MapStore<T> {
   users(): AsyncIterable<string>
 }
 
+/** What the option `storage` can name. */
+export const STORAGE_KINDS = ['internal', 'memory'] as const
+export type StorageKind = (typeof STORAGE_KINDS)[number]
+
 /** Where stores are kept. Stores of one name but different shape are different stores. */
 export interface StorageDriver {
   readonly name: string

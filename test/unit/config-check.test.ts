@@ -38,7 +38,7 @@ describe('kinds', () => {
     [{ c2s_timeout: '5 m' }, 'error: c2s_timeout must be a number of seconds or a period'],
     [{ conflict_resolve: 'kick' }, 'error: conflict_resolve must be one of "kick_old", "kick_new"'],
     [{ storage: { accounts: 'memory' } }, undefined],
-    [{ storage: true }, 'error: storage must be the name of a storage or a table'],
+    [{ storage: true }, 'error: storage must be one of "internal", "memory", or a table'],
     [{ ssl: 'x' }, 'error: ssl must be a table such as'],
     [{ ssl: { key: {} } }, 'error: ssl.key must be a file name'],
     [
@@ -142,7 +142,7 @@ describe('coercions and defaults', () => {
       readOption(configFromObject({ log }), '*', 'log', coreOptions.log)?.map(
         ({ levels, to, filename }) => `${levels.join()} ${to}${filename ? ` ${filename}` : ''}`,
       )
-    expect(read('a.log')).toEqual(['debug,info,warn,error file a.log'])
+    expect(read('a.log')).toEqual(['info,warn,error file a.log'])
     expect(read('*console')).toEqual(['debug,info,warn,error console'])
     expect(
       read({ info: 'a.log', error: '*syslog', '1': { levels: ['debug'], to: 'console' } })?.sort(),

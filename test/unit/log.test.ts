@@ -257,13 +257,13 @@ describe('the log option', () => {
   })
 
   it.each([
-    ['a number', 7, 'expected a file name or a table'],
-    ['a level that is none', { inof: 'x' }, 'no level "inof"'],
-    ['a level that is none, in a rule', [{ levels: { min: 'all' }, to: 'console' }], 'no level "all"'],
-    ['a file without a name', [{ to: 'file' }], 'needs a filename'],
-    ['a destination that is none', [{ to: 'printer' }], 'no destination "printer"'],
+    ['a number', 7, 'must be a file name, or a table'],
+    ['a level that is none', { inof: 'x' }, 'has the level "inof"'],
+    ['a level that is none, in a rule', [{ levels: { min: 'all' }, to: 'console' }], 'has the level "all"'],
+    ['a file without a name', [{ to: 'file' }], 'goes to a file without a filename'],
+    ['a destination that is none', [{ to: 'printer' }], 'goes to "printer"'],
     ['a file that can not be opened', 'missing/x.log', 'missing/x.log can not be opened'],
-    ['a level that is no file', { info: true }, 'log.info'],
+    ['a level that is no file', { info: true }, 'needs a file name or "*console" for info'],
   ])('%s is a problem that is told', (_what, option, problem) => {
     const log = open(option)
     expect(log.problems).toHaveLength(1)
