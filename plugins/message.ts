@@ -1,0 +1,109 @@
+/** Messages to accounts and their resources (RFC 6121 §8.5). */
+
+import {
+  bareOf,
+  definePlugin,
+  errorReply,
+  localOf,
+  type Module,
+  type Origin,
+  type Stanza,
+  type StanzaEvent,
+  type StreamSession,
+} from '../server/index.ts'
+
+declare module '../server/event-types.ts' {
+  interface EventTypes {
+    /** A message for an account of which no resource takes messages; a handler that keeps it returns true. */
+    'message/offline/handle': {
+      readonly origin: Origin
+      readonly stanza: Stanza
+      readonly username: string
+    }
+    /** A groupchat message for an account's bare JID; a handler that takes it returns true. */
+    'message/bare/groupchat': { readonly origin: Origin; readonly stanza: Stanza }
+  }
+}
+
+export default definePlugin({
+  name: 'message',
+  hostType: 'host',
+  load(module) {
+    module.hook(
+      'message/full',
+      (event) => {
+        const { to = '' } = event.stanza.attrs
+        const session = module.server.fullJids.get(to)
+        if (session === undefined || session.destroyed) return deliverToAccount(module, event, bareOf(to))
+        session.send(event.stanza)
+        return true
+      },
+      -1,
+    )
+    module.hook(
+      'message/bare',
+      (event) => {
+        const to = event.stanza.attrs.to ?? bareOf(event.origin.fullJid ?? '')
+        return deliverToAccount(module, event, to)
+      },
+      -1,
+    )
+  },
+})
+
+/** What has no resource of its own to go to (RFC 6121 §8.5.2, §8.5.3.2.1). */
+function deliverToAccount(module: Module, event: StanzaEvent, bare: string): unknown {
+  const { stanza } = event
+  const username = localOf(bare)
+  if (username === undefined) return undefined
+  switch (stanza.attrs.type) {
+    case 'error':
+      return true
+    case 'groupchat':
+      return offer(module, event, username, () => module.fireEvent('message/bare/groupchat', event))
+    case 'headline':
+      // To whoever is there, or to nobody: news grow old.
+      if (stanza.attrs.to === bare || stanza.attrs.to === undefined) {
+        for (const session of recipients(module, username)) session.send(stanza)
+      }
+      return true
+    default: {
+      const best = withHighestPriority(recipients(module, username))
+      for (const session of best) session.send(stanza)
+      if (best.length > 0) return true
+      return offer(module, event, username, () =>
+        module.fireEvent('message/offline/handle', { origin: event.origin, stanza, username }),
+      )
+    }
+  }
+}
+
+/** The resources that take messages for the account: available, with a priority that is not negative. */
+function recipients(module: Module, username: string): StreamSession[] {
+  const sessions: StreamSession[] = []
+  for (const session of module.host.accounts.get(username)?.sessions.values() ?? []) {
+    if (session.presence !== undefined && session.priority >= 0 && !session.destroyed) sessions.push(session)
+  }
+  return sessions
+}
+
+/** RFC 6121 §8.5.2.1.1: of several with the highest priority, all. */
+function withHighestPriority(sessions: StreamSession[]): StreamSession[] {
+  if (sessions.length < 2) return sessions
+  let highest = 0
+  for (const { priority } of sessions) if (priority > highest) highest = priority
+  return sessions.filter(({ priority }) => priority === highest)
+}
+
+/** Lets other plugins have a message for an account. Nobody learns whether that exists or only does not listen. */
+async function offer(
+  module: Module,
+  { origin, stanza }: StanzaEvent,
+  username: string,
+  fire: () => unknown,
+): Promise<true> {
+  const exists = (await module.host.users?.exists(username)) === true
+  const taken = exists && (await fire())
+  if (taken === undefined || taken === false) origin.send(errorReply(stanza, 'service-unavailable'))
+  return true
+}

@@ -1,0 +1,166 @@
+/** A client's presence without `to`: priority, broadcast to contacts, what the first one brings (RFC 6121 §4.2 to §4.5). */
+
+import {
+  bareOf,
+  domainOf,
+  errorReply,
+  NS_CLIENT,
+  Stanza,
+  type StanzaEvent,
+  type StreamSession,
+  writeElement,
+} from '../../server/index.ts'
+import type { ReadonlyRoster } from '../roster/index.ts'
+import { availableSessions, type PresenceContext, readdressed, subscribers } from './context.ts'
+import { hasFrom } from './states.ts'
+import { requestStanza } from './subscriptions.ts'
+
+/**
+ * The priority that a presence asks for (RFC 6121 §4.7.2.3); 0 if it says nothing.
+ *
+ * @returns undefined if it is no whole number from -128 to 127
+ */
+export function priorityOf(stanza: Stanza): number | undefined {
+  // The tree is not built where there can be no such element.
+  if (!stanza.inner.includes('priority')) return 0
+  const text = stanza.clone().getChildText('priority', NS_CLIENT)
+  if (text === null) return 0
+  const digits = text.trim()
+  if (!/^[+-]?\d{1,10}$/.test(digits)) return undefined
+  const priority = Number(digits)
+  return priority >= -128 && priority <= 127 ? priority : undefined
+}
+
+/** A session's presence to everybody, available or not. */
+export function broadcastPresence(
+  context: PresenceContext,
+  event: StanzaEvent,
+  session: StreamSession,
+): unknown {
+  const { type } = event.stanza.attrs
+  if (type !== undefined && type !== 'unavailable') {
+    if (type !== 'error')
+      session.send(errorReply(event.stanza, 'bad-request', 'This presence needs a contact'))
+    return true
+  }
+  const go = (roster: ReadonlyRoster): true => {
+    if (type === undefined) becomeAvailable(context, event, session, roster)
+    else becomeUnavailable(context, event.stanza, session, roster)
+    return true
+  }
+  const { rosters } = context
+  const roster = rosters.kept(session.username!)
+  // It is in memory unless the store failed when the session was bound.
+  return roster === undefined ? rosters.read(session.username!).then(go) : go(roster)
+}
+
+function becomeAvailable(
+  context: PresenceContext,
+  event: StanzaEvent,
+  session: StreamSession,
+  roster: ReadonlyRoster,
+): void {
+  const { module } = context
+  const { stanza } = event
+  if (session.destroyed) return
+  const priority = priorityOf(stanza)
+  if (priority === undefined) {
+    session.send(errorReply(stanza, 'bad-request', 'The priority must be a whole number from -128 to 127'))
+    return
+  }
+  const isInitial = session.presence === undefined
+  session.presence = withDelay(readdressed(stanza, session.fullJid!, undefined), context.host.name)
+  session.priority = priority
+  send(context, session, stanza, roster)
+  session.send(readdressed(stanza, session.fullJid!, session.fullJid))
+  // Sending may have ended the session, if it does not take what it is sent.
+  if (!isInitial || session.destroyed) return
+
+  module.fireEvent('presence/initial', event)
+  probeContacts(context, session, roster)
+  for (const other of [...availableSessions(context.host, session.username!)]) {
+    if (other !== session) module.send(readdressed(other.presence!, other.fullJid!, session.fullJid), other)
+  }
+  // RFC 6121 §3.1.3: until the account answers, it is asked each time.
+  for (const [from, request] of roster.requests) session.send(requestStanza(request, from, session.bareJid!))
+  askAgain(context, session, roster)
+  if (priority >= 0) module.fireEvent('message/offline/broadcast', { origin: session })
+}
+
+function becomeUnavailable(
+  context: PresenceContext,
+  stanza: Stanza,
+  session: StreamSession,
+  roster: ReadonlyRoster,
+): void {
+  const wasAvailable = session.presence !== undefined
+  session.presence = undefined
+  session.priority = 0
+  // RFC 6121 §4.6.3: who was never available is gone for those only that it has sent directed presence to.
+  if (wasAvailable) send(context, session, stanza, roster)
+  const directed = context.directed.get(session)
+  context.directed.delete(session)
+  for (const to of directed ?? []) {
+    const hasBeenTold = wasAvailable && hasFrom(roster.contact(bareOf(to)))
+    if (!hasBeenTold) context.module.send(readdressed(stanza, session.fullJid!, to), session)
+  }
+  session.send(readdressed(stanza, session.fullJid!, session.fullJid))
+}
+
+/** To the account's other resources and to the contacts that may see it (RFC 6121 §4.2.2, §4.4.2, §4.5.2). */
+function send(
+  { module, host }: PresenceContext,
+  session: StreamSession,
+  stanza: Stanza,
+  roster: ReadonlyRoster,
+): void {
+  const from = session.fullJid!
+  const isLeaving = stanza.attrs.type === 'unavailable'
+  for (const other of [...availableSessions(host, session.username!)]) {
+    if (other !== session) module.send(readdressed(stanza, from, other.fullJid), session)
+  }
+  for (const to of subscribers(roster)) {
+    if (session.destroyed && !isLeaving) return
+    module.send(readdressed(stanza, from, to), session)
+  }
+}
+
+/** RFC 6121 §4.3.1 */
+function probeContacts({ module }: PresenceContext, session: StreamSession, roster: ReadonlyRoster): void {
+  for (const { jid, subscription } of roster.items.values()) {
+    if (subscription !== 'to' && subscription !== 'both') continue
+    module.send(new Stanza('presence', { type: 'probe', from: session.fullJid, to: jid }), session)
+  }
+}
+
+/** Requests to elsewhere may have been lost; those to accounts of this server are in the contact's roster. */
+function askAgain({ module }: PresenceContext, session: StreamSession, roster: ReadonlyRoster): void {
+  for (const { jid, ask } of roster.items.values()) {
+    if (!ask || module.server.hosts.get(domainOf(jid))?.hostType === 'host') continue
+    module.send(new Stanza('presence', { type: 'subscribe', from: session.bareJid, to: jid }), session)
+  }
+}
+
+/**
+ * The presence as those get it who ask for it later: with the time when it was sent (XEP-0203). It is kept for
+ * long, so its text is a copy, which does not hold on to what it was received with.
+ */
+function withDelay(stanza: Stanza, host: string): Stanza {
+  const stamp = new Date().toISOString().replace(/\.\d+/, '')
+  const delay = writeElement('delay', { xmlns: 'urn:xmpp:delay', from: host, stamp }, '')
+  const { payloadName, payloadNs } = stanza
+  const attrs: Record<string, string> = {}
+  for (const name of Object.keys(stanza.attrs)) attrs[name] = copyOf(stanza.attrs[name]!)
+  return Stanza.fromText(
+    'presence',
+    attrs,
+    copyOf(stanza.inner + delay),
+    stanza.childCount + 1,
+    copyOf(payloadName || 'delay'),
+    copyOf(payloadName === '' ? 'urn:xmpp:delay' : payloadNs),
+  )
+}
+
+function copyOf(text: string): string {
+  return Buffer.from(text, 'utf8').toString('utf8')
+}

@@ -1,0 +1,231 @@
+/** The rosters of a host: read, kept while their accounts are connected, changed one after the other. */
+
+import { randomBytes } from 'node:crypto'
+import {
+  escapeText,
+  type Host,
+  type KeyvalStore,
+  NS_ROSTER,
+  Stanza,
+  StanzaError,
+  writeElement,
+} from '../../server/index.ts'
+import type { Pairs } from './pairs.ts'
+import { type Contact, type ReadonlyRoster, Roster, type RosterItem, type StoredRoster } from './roster.ts'
+
+/**
+ * Characters that an item may have on average; some may have more when others have fewer. A roster is written as a
+ * whole at each change, so its size is what a change costs.
+ */
+const AVERAGE_ITEM_LENGTH = 128
+
+export interface RosterLimits {
+  /** Items of one roster. */
+  readonly maxItems: number
+  /** Subscription requests that wait for one account. */
+  readonly maxRequests: number
+}
+
+/** A change of what a roster knows of one contact. */
+export interface ContactChange {
+  /**
+   * The change itself. It may be called more than once, and only the last answer counts.
+   *
+   * @returns what is known from now on, or undefined to leave everything as it is
+   * @throws StanzaError for whoever asked for the change
+   */
+  edit(before: Contact): Contact | undefined
+  /** Told what is going to happen, before it is written, and whether or not there is such an account. */
+  decided?(before: Contact, after: Contact | undefined): void
+  /** Told when it is written, ahead of any other change of the roster. */
+  changed?(before: Contact, after: Contact): void
+}
+
+/** Thrown inside a store's update so that nothing is written. */
+class Unchanged extends Error {}
+
+/**
+ * The rosters of one host. While an account has bound sessions its roster is in memory, so that presence can be
+ * sent without waiting; every change is written to the store before it is seen there.
+ */
+export class Rosters {
+  private readonly host: Host
+  private readonly store: KeyvalStore<StoredRoster>
+  private readonly limits: () => RosterLimits
+  private readonly pairs: Pairs
+  private readonly inMemory = new Map<string, Roster>()
+  // What is under way for an account; what comes next waits for it. The promises never reject.
+  private readonly queues = new Map<string, Promise<unknown>>()
+
+  /**
+   * @param limits - asked at each change, so that a reload of the configuration counts
+   * @param pairs - the same for all hosts of the server
+   */
+  constructor(host: Host, store: KeyvalStore<StoredRoster>, limits: () => RosterLimits, pairs: Pairs) {
+    this.host = host
+    this.store = store
+    this.limits = limits
+    this.pairs = pairs
+  }
+
+  /** The roster of an account with bound sessions, if it is in memory already. Do not keep it: it is replaced. */
+  kept(username: string): ReadonlyRoster | undefined {
+    return this.inMemory.get(username)
+  }
+
+  /**
+   * The roster of anybody, with all changes that are under way; an account that does not exist has an empty one.
+   *
+   * @throws StorageError (as a rejection)
+   */
+  read(username: string): Promise<ReadonlyRoster> {
+    const kept = this.queues.has(username) ? undefined : this.inMemory.get(username)
+    return kept === undefined ? this.enqueue(username, () => this.load(username)) : Promise.resolve(kept)
+  }
+
+  /** Forgets the copy in memory. */
+  drop(username: string): void {
+    this.inMemory.delete(username)
+  }
+
+  /**
+   * Changes what a roster knows of a contact. Changes of one roster happen in the order of the calls.
+   *
+   * @param username - of the account, which may be offline
+   * @param jid - bare JID of the contact, prepared
+   * @returns whether something was changed; nothing is where there is no such account
+   * @throws StanzaError (as a rejection) of `edit`, or `resource-constraint` where the roster is full;
+   *   StorageError
+   */
+  change(username: string, jid: string, change: ContactChange): Promise<boolean> {
+    return this.enqueue(username, async () => {
+      // Most of what strangers send changes nothing. That is found out without writing, and with the same
+      // steps whether the account exists or not, so that nobody learns it from how long they take.
+      const before = (await this.load(username)).contact(jid)
+      const planned = change.edit(before)
+      change.decided?.(before, planned)
+      if (planned === undefined || !(await this.host.users?.exists(username))) return false
+      return this.write(username, jid, change)
+    })
+  }
+
+  /**
+   * Runs work that changes the account's roster and then tells the contact, whose roster changes with it. While
+   * it runs, the contact does nothing of the kind; otherwise an approval and a cancellation could cross, and the
+   * one believe to be seen by the other who does not see them.
+   */
+  between<T>(username: string, jid: string, work: () => Promise<T>): Promise<T> {
+    return this.pairs.run(`${username}@${this.host.name}`, jid, work)
+  }
+
+  /** Runs something as soon as all changes of the account's roster that are under way are done; mostly at once. */
+  after(username: string, work: () => void): Promise<void> | undefined {
+    if (this.queues.has(username)) return this.enqueue(username, async () => work())
+    work()
+    return undefined
+  }
+
+  /** Tells the account's resources that have asked for the roster of an item's new state (RFC 6121 §2.1.6). */
+  push(username: string, jid: string): void {
+    const account = this.host.accounts.get(username)
+    if (account === undefined) return
+    const item = this.inMemory.get(username)?.items.get(jid)
+    for (const session of account.sessions.values()) {
+      if (!session.interested || session.destroyed) continue
+      const id = randomBytes(9).toString('base64url')
+      const attrs = { type: 'set', id, from: session.bareJid!, to: session.fullJid! }
+      session.send(item === undefined ? rosterIq(attrs, [], jid) : rosterIq(attrs, [item]))
+    }
+  }
+
+  private async load(username: string): Promise<Roster> {
+    const kept = this.inMemory.get(username)
+    if (kept !== undefined) return kept
+    const roster = Roster.decode(await this.store.get(username))
+    this.keep(username, roster)
+    return roster
+  }
+
+  private keep(username: string, roster: Roster): void {
+    const sessions = this.host.accounts.get(username)?.sessions.size ?? 0
+    if (sessions > 0) this.inMemory.set(username, roster)
+  }
+
+  private async write(username: string, jid: string, change: ContactChange): Promise<boolean> {
+    let before: Contact = {}
+    let after: Contact = {}
+    try {
+      const stored = await this.store.update(username, (old) => {
+        const roster = Roster.decode(old)
+        before = roster.contact(jid)
+        const edited = change.edit(before)
+        if (edited === undefined || !this.hasRoom(roster, before, edited)) throw new Unchanged()
+        after = edited
+        roster.setContact(jid, edited)
+        this.checkLength(roster, before, edited)
+        return roster.encode()
+      })
+      this.keep(username, Roster.decode(stored))
+    } catch (error) {
+      if (error instanceof Unchanged) return false
+      throw error
+    }
+    change.changed?.(before, after)
+    return true
+  }
+
+  /** Whether another request may be kept: one too many is passed over, its sender must not learn of it. */
+  private hasRoom(roster: Roster, before: Contact, after: Contact): boolean {
+    const isNew = before.request === undefined && after.request !== undefined
+    return !isNew || roster.requests.size < this.limits().maxRequests
+  }
+
+  private checkLength(roster: Roster, before: Contact, after: Contact): void {
+    const { maxItems } = this.limits()
+    // A roster that was over a new limit before can still be made smaller.
+    if (after.item === undefined || after.item === before.item) return
+    const tooMany = before.item === undefined && roster.items.size > maxItems
+    const tooLong = roster.textLength > maxItems * AVERAGE_ITEM_LENGTH && grows(before.item, after.item)
+    if (tooMany || tooLong) {
+      throw new StanzaError('resource-constraint', `The contact list is full (${maxItems} contacts)`)
+    }
+  }
+
+  private enqueue<T>(username: string, work: () => Promise<T>): Promise<T> {
+    const before = this.queues.get(username)
+    const result = before === undefined ? work() : before.then(work)
+    const settled = () => {
+      if (this.queues.get(username) === tail) this.queues.delete(username)
+    }
+    const tail: Promise<unknown> = result.then(settled, settled)
+    this.queues.set(username, tail)
+    return result
+  }
+}
+
+function grows(before: RosterItem | undefined, after: RosterItem): boolean {
+  return before === undefined || before.name !== after.name || before.groups !== after.groups
+}
+
+/** A roster query as it is sent to clients (RFC 6121 §2.1): text, since a roster may be long. */
+export function rosterIq(
+  attrs: Record<string, string>,
+  items: Iterable<RosterItem>,
+  removed?: string,
+): Stanza {
+  let content =
+    removed === undefined ? '' : writeElement('item', { jid: removed, subscription: 'remove' }, '')
+  for (const { jid, subscription, ask, name, groups } of items) {
+    let inner = ''
+    for (const group of groups) inner += `<group>${escapeText(group)}</group>`
+    content += writeElement('item', { jid, subscription, ask: ask ? 'subscribe' : undefined, name }, inner)
+  }
+  return Stanza.fromText(
+    'iq',
+    attrs,
+    writeElement('query', { xmlns: NS_ROSTER }, content),
+    1,
+    'query',
+    NS_ROSTER,
+  )
+}

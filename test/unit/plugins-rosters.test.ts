@@ -1,0 +1,227 @@
+/** Rosters in memory and in the store: order, races with a login, limits, failures. */
+
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { Contact, RosterItem } from '../../plugins/roster/index.ts'
+import { Pairs } from '../../plugins/roster/pairs.ts'
+import { Roster, type StoredRoster } from '../../plugins/roster/roster.ts'
+import { Rosters } from '../../plugins/roster/rosters.ts'
+import type { Host, KeyvalStore, Stanza } from '../../server/index.ts'
+import { openStorage } from '../../server/storage/index.ts'
+
+interface FakeSession {
+  interested: boolean
+  destroyed: boolean
+  bareJid: string
+  fullJid: string
+  sent: Stanza[]
+  send(stanza: Stanza): void
+}
+
+let store: KeyvalStore<StoredRoster>
+let accounts: Map<string, { sessions: Map<string, FakeSession> }>
+let rosters: Rosters
+
+function bind(username: string, resource: string): FakeSession {
+  const session: FakeSession = {
+    interested: true,
+    destroyed: false,
+    bareJid: `${username}@capulet.lit`,
+    fullJid: `${username}@capulet.lit/${resource}`,
+    sent: [],
+    send(stanza) {
+      this.sent.push(stanza)
+    },
+  }
+  const account = accounts.get(username) ?? { sessions: new Map() }
+  accounts.set(username, account)
+  account.sessions.set(resource, session)
+  return session
+}
+
+function item(jid: string, fields: Partial<RosterItem> = {}): RosterItem {
+  return { jid, subscription: 'none', ask: false, groups: [], ...fields }
+}
+
+const put = (username: string, jid: string, fields: Partial<RosterItem> = {}) =>
+  rosters.change(username, jid, { edit: ({ request }) => ({ item: item(jid, fields), request }) })
+
+beforeEach(() => {
+  store = openStorage('memory', { path: '' }).openKeyval<StoredRoster>('capulet.lit', 'roster')
+  accounts = new Map()
+  const users = { exists: async (username: string) => username !== 'nobody' }
+  const host = { name: 'capulet.lit', accounts, users } as unknown as Host
+  rosters = new Rosters(host, store, () => ({ maxItems: 3, maxRequests: 2 }), new Pairs())
+})
+
+describe('a stored roster', () => {
+  it('comes back as it was', () => {
+    const roster = new Roster()
+    const request = {
+      inner: '<status>x</status>',
+      count: 1,
+      payloadName: 'status',
+      payloadNs: 'jabber:client',
+      id: 'a',
+    }
+    roster.setContact('a@b', { item: item('a@b', { name: 'A', groups: ['x', 'y'], ask: true }), request })
+    roster.setContact('__proto__', { item: item('__proto__', { subscription: 'both' }) })
+    const stored = JSON.parse(JSON.stringify(roster.encode()))
+    const again = Roster.decode(stored)
+    expect(again.items).toEqual(roster.items)
+    expect(again.requests).toEqual(roster.requests)
+    expect(again.textLength).toBe(roster.textLength)
+  })
+
+  it('is nothing when it is empty', () => {
+    const roster = new Roster()
+    roster.setContact('a@b', { item: item('a@b') })
+    roster.setContact('a@b', {})
+    expect(roster.encode()).toBeUndefined()
+    expect(roster.textLength).toBe(0)
+  })
+})
+
+describe('changes', () => {
+  it('are in the store, and in memory for as long as the account is connected', async () => {
+    expect(await put('juliet', 'a@b')).toBe(true)
+    expect(rosters.kept('juliet')).toBeUndefined()
+    bind('juliet', 'x')
+    expect([...(await rosters.read('juliet')).items.keys()]).toEqual(['a@b'])
+    await put('juliet', 'c@d')
+    expect([...rosters.kept('juliet')!.items.keys()]).toEqual(['a@b', 'c@d'])
+    accounts.clear()
+    rosters.drop('juliet')
+    expect(rosters.kept('juliet')).toBeUndefined()
+    expect((await store.get('juliet'))?.items.map(({ jid }) => jid)).toEqual(['a@b', 'c@d'])
+  })
+
+  it('made while an account logs in are not lost', async () => {
+    const done = [put('juliet', 'a@b'), put('juliet', 'c@d')]
+    bind('juliet', 'x')
+    const read = rosters.read('juliet')
+    done.push(put('juliet', 'e@f'))
+    expect([...(await read).items.keys()]).toEqual(['a@b', 'c@d'])
+    await Promise.all(done)
+    expect([...rosters.kept('juliet')!.items.keys()]).toEqual(['a@b', 'c@d', 'e@f'])
+  })
+
+  it('of one roster happen one after the other', async () => {
+    const seen: string[] = []
+    const rename = (name: string) =>
+      rosters.change('juliet', 'a@b', {
+        edit: () => ({ item: item('a@b', { name }) }),
+        changed: (before) => seen.push(`${before.item?.name} ${name}`),
+      })
+    await Promise.all([rename('1'), rename('2'), rename('3')])
+    expect(seen).toEqual(['undefined 1', '1 2', '2 3'])
+  })
+
+  it('wait for no others, and others for them: what comes after is run after', async () => {
+    const seen: string[] = []
+    const change = put('juliet', 'a@b').then(() => seen.push('changed'))
+    const after = rosters.after('juliet', () => seen.push('after'))
+    expect(rosters.after('romeo', () => seen.push('other'))).toBeUndefined()
+    await Promise.all([change, after])
+    expect(seen).toEqual(['other', 'changed', 'after'])
+    expect(rosters.after('juliet', () => seen.push('at once'))).toBeUndefined()
+  })
+
+  it('between two accounts are made one at a time, whoever of them makes them', async () => {
+    const seen: string[] = []
+    const work = (name: string) => async () => {
+      seen.push(`${name} begins`)
+      await put('juliet', `${name}@b`)
+      seen.push(`${name} ends`)
+    }
+    const first = rosters.between('juliet', 'romeo@capulet.lit', work('1'))
+    const second = rosters.between('romeo', 'juliet@capulet.lit', work('2'))
+    const other = rosters.between('juliet', 'nurse@capulet.lit', work('3'))
+    expect(seen).toEqual(['1 begins', '3 begins'])
+    await Promise.all([first, second, other])
+    expect(seen.indexOf('2 begins')).toBeGreaterThan(seen.indexOf('1 ends'))
+  })
+
+  it('are told of before they are written, for accounts that there are not as well', async () => {
+    for (const username of ['juliet', 'nobody']) {
+      const decided: (Contact | undefined)[] = []
+      const changed = await rosters.change(username, 'a@b', {
+        edit: () => ({ item: item('a@b') }),
+        decided: (_before, after) => decided.push(after),
+      })
+      expect(decided).toEqual([{ item: item('a@b') }])
+      expect(changed).toBe(username === 'juliet')
+    }
+    expect(await store.get('nobody')).toBeUndefined()
+  })
+
+  it('that are none write nothing', async () => {
+    let writes = 0
+    const update = store.update
+    store.update = (user, change) => {
+      writes++
+      return update(user, change)
+    }
+    expect(await rosters.change('juliet', 'a@b', { edit: () => undefined })).toBe(false)
+    expect(writes).toBe(0)
+  })
+
+  it('that fail change nothing, and the next one works', async () => {
+    bind('juliet', 'x')
+    await put('juliet', 'a@b')
+    const update = store.update
+    store.update = async () => {
+      throw new Error('disk full')
+    }
+    await expect(put('juliet', 'c@d')).rejects.toThrow('disk full')
+    expect([...rosters.kept('juliet')!.items.keys()]).toEqual(['a@b'])
+    store.update = update
+    expect(await put('juliet', 'c@d')).toBe(true)
+  })
+})
+
+describe('limits', () => {
+  it('of items', async () => {
+    for (const jid of ['a@b', 'c@d', 'e@f']) await put('juliet', jid)
+    await expect(put('juliet', 'g@h')).rejects.toMatchObject({ condition: 'resource-constraint' })
+    expect(await put('juliet', 'a@b', { name: 'again' })).toBe(true)
+  })
+
+  it('of their length; what is there can still change its state or be made shorter', async () => {
+    const groups = [...'123456789'].map((digit) => digit.repeat(50))
+    await expect(put('juliet', 'a@b', { groups })).rejects.toMatchObject({ condition: 'resource-constraint' })
+    expect(await put('juliet', 'a@b', { groups: groups.slice(0, 7) })).toBe(true)
+    await expect(put('juliet', 'c@d', { groups })).rejects.toMatchObject({ condition: 'resource-constraint' })
+    expect(await put('juliet', 'a@b', { groups: groups.slice(0, 1) })).toBe(true)
+  })
+
+  it('of requests: one too many is passed over, and its sender does not learn of it', async () => {
+    const request = { inner: '', count: 0, payloadName: '', payloadNs: '' }
+    const ask = (jid: string) =>
+      rosters.change('juliet', jid, { edit: (contact) => ({ ...contact, request }) })
+    expect([await ask('a@b'), await ask('c@d'), await ask('e@f')]).toEqual([true, true, false])
+    expect([...(await rosters.read('juliet')).requests.keys()]).toEqual(['a@b', 'c@d'])
+  })
+})
+
+describe('pushes', () => {
+  it('go to the resources that have asked for the roster', async () => {
+    const [asked, other] = [bind('juliet', 'x'), bind('juliet', 'y')]
+    other.interested = false
+    await put('juliet', 'a@b', { name: '<A>', groups: ['g'], ask: true })
+    rosters.push('juliet', 'a@b')
+    rosters.push('juliet', 'gone@b')
+    rosters.push('romeo', 'a@b')
+    expect(other.sent).toEqual([])
+    const [changed, removed] = asked.sent
+    expect(changed?.attrs).toMatchObject({
+      type: 'set',
+      from: 'juliet@capulet.lit',
+      to: 'juliet@capulet.lit/x',
+    })
+    const child = changed?.getChild('query', 'jabber:iq:roster')?.getChild('item')
+    expect(child?.attrs).toEqual({ jid: 'a@b', subscription: 'none', ask: 'subscribe', name: '<A>' })
+    expect(child?.getChildText('group')).toBe('g')
+    const gone = removed?.getChild('query')?.getChild('item')
+    expect(gone?.attrs).toEqual({ jid: 'gone@b', subscription: 'remove' })
+  })
+})
