@@ -1,0 +1,170 @@
+// legate register, adduser, passwd, deluser: they work on the storage, whether or not the server runs.
+
+import { existsSync } from 'node:fs'
+import { type UserError, Users } from '../auth/users.ts'
+import { type Config, coreOptions, readOption } from '../config/index.ts'
+import { joinJid, prepareDomain, prepareJid, prepareLocal } from '../jid.ts'
+import { dataPathOf, storageKindOf } from '../server.ts'
+import { openStorage, type StorageDriver } from '../storage/index.ts'
+import { readConfig } from './config-file.ts'
+import { CommandError, EXIT } from './failure.ts'
+import { becomeOwnerOf } from './owner.ts'
+import { askPassword } from './password.ts'
+
+/** An account that a command is about. */
+interface Account {
+  readonly username: string
+  readonly host: string
+  /** The bare JID, prepared. */
+  readonly jid: string
+}
+
+/** What a command works with. */
+interface Accounts {
+  readonly account: Account
+  readonly users: Users
+  readonly storage: StorageDriver
+}
+
+/** `legate register USER HOST PASSWORD`. @returns the exit code */
+export async function register(
+  configFile: string | undefined,
+  user: string,
+  host: string,
+  password: string,
+): Promise<number> {
+  const username = prepareLocal(user)
+  if (username === undefined)
+    throw new CommandError(`"${user}" is no user name that a JID can have${withHost(user)}`)
+  const domain = prepareDomain(host)
+  if (domain === undefined) throw new CommandError(`"${host}" is no domain`)
+  const account = { username, host: domain, jid: joinJid(username, domain) }
+  return work(configFile, account, 'add', ({ users }) => create(users, account, password))
+}
+
+/** `legate adduser JID`. @returns the exit code */
+export async function addUser(configFile: string | undefined, jid: string): Promise<number> {
+  const account = readAccount(jid)
+  return work(configFile, account, 'add', async ({ users }) => {
+    // Before the password is asked for in vain.
+    if (await users.exists(account.username)) throw alreadyThere(account)
+    await create(users, account, await askPassword(account.jid))
+  })
+}
+
+/** `legate passwd JID`. @returns the exit code */
+export async function changePassword(configFile: string | undefined, jid: string): Promise<number> {
+  const account = readAccount(jid)
+  return work(configFile, account, 'change', async ({ users }) => {
+    if (!(await users.exists(account.username))) throw notThere(account)
+    await users.setPassword(account.username, await askPassword(account.jid))
+    console.log(`The password of ${account.jid} is changed. Sessions that are open stay open.`)
+  })
+}
+
+/** `legate deluser JID`. @returns the exit code */
+export async function deleteUser(configFile: string | undefined, jid: string): Promise<number> {
+  const account = readAccount(jid)
+  return work(configFile, account, 'change', async ({ users, storage }) => {
+    if (!(await users.exists(account.username))) throw notThere(account)
+    // First the account, so that nobody logs in to what is being taken apart.
+    await users.delete(account.username)
+    await storage.purgeUser(account.host, account.username)
+    console.log(
+      `${account.jid} is deleted, with all that was stored of it. ` +
+        'If the server runs, it ends the sessions of the account within seconds.',
+    )
+  })
+}
+
+async function create(users: Users, account: Account, password: string): Promise<void> {
+  try {
+    await users.create(account.username, password)
+  } catch (error) {
+    if ((error as UserError).code === 'exists') throw alreadyThere(account)
+    throw error
+  }
+  console.log(`${account.jid} is added.`)
+}
+
+function alreadyThere({ jid }: Account): CommandError {
+  return new CommandError(
+    `there is an account ${jid} already; to give it another password: legate passwd ${jid}`,
+  )
+}
+
+function notThere({ jid }: Account): CommandError {
+  return new CommandError(`there is no account ${jid}; to add it: legate adduser ${jid}`)
+}
+
+/** For those who give register a JID, as adduser wants it. */
+function withHost(user: string): string {
+  return user.includes('@')
+    ? '; register takes the user and the host apart: legate register USER HOST PASSWORD'
+    : ''
+}
+
+function readAccount(text: string): Account {
+  const jid = prepareJid(text)
+  if (jid === undefined) throw new CommandError(`"${text}" is no JID; one looks like juliet@example.org`)
+  if (jid.local === undefined)
+    throw new CommandError(`"${text}" has no user; a JID looks like juliet@example.org`)
+  if (jid.resource !== undefined) {
+    throw new CommandError(`"${text}" has a resource; the account is ${jid.bare}`)
+  }
+  return { username: jid.local, host: jid.domain, jid: jid.bare }
+}
+
+/** Opens the storage that the server of the configuration uses, and closes it after the work. */
+async function work(
+  configFile: string | undefined,
+  account: Account,
+  kind: 'add' | 'change',
+  act: (accounts: Accounts) => Promise<void>,
+): Promise<number> {
+  const config = await readConfig(configFile)
+  checkHost(config, account.host)
+  if (storageKindOf(config, account.host, 'accounts') === 'memory') {
+    throw new CommandError(
+      `the accounts of ${account.host} are kept in memory (storage = "memory"), which only the running server has ` +
+        'and forgets at its end; to keep them set storage = "internal"',
+    )
+  }
+  const folder = dataPathOf(config)
+  const isNew = !existsSync(folder)
+  if (isNew && kind === 'change') throw notThere(account)
+  becomeOwnerOf(folder)
+  const storage = openStorage('internal', { path: folder })
+  try {
+    const iterations = readOption(
+      config,
+      account.host,
+      'default_iteration_count',
+      coreOptions.default_iteration_count,
+    )
+    const users = new Users(storage.openKeyval(account.host, 'accounts'), { iterations })
+    await act({ account, users, storage })
+  } finally {
+    await storage.close()
+  }
+  if (isNew && process.geteuid?.() === 0) {
+    console.error(
+      `The data folder ${folder} was made and belongs to root. If the server runs as another user, give it to ` +
+        `that user: chown -R USER ${folder}`,
+    )
+  }
+  return EXIT.ok
+}
+
+function checkHost(config: Config, host: string): void {
+  const declared = config.hosts.find(({ name }) => name === host)
+  if (declared?.type === 'host') return
+  if (declared !== undefined) {
+    throw new CommandError(`${host} is a component, and has no accounts; only a VirtualHost has`)
+  }
+  const hosts = config.hosts.filter(({ type }) => type === 'host').map(({ name }) => name)
+  throw new CommandError(
+    `there is no VirtualHost "${host}" in ${config.path}; ` +
+      (hosts.length === 0 ? 'it has none' : `those there are: ${hosts.join(', ')}`),
+  )
+}

@@ -1,0 +1,185 @@
+// The process around a server: signals, reloads, crashes and the end.
+
+import type { Config } from '../config/index.ts'
+import { ConfigError } from '../config/index.ts'
+import type { Log } from '../log.ts'
+import type { Server } from '../server.ts'
+import { CommandError, ConfigRefused, EXIT } from './failure.ts'
+import { placed } from './findings.ts'
+
+/** Milliseconds for an orderly end; then it is an end all the same. */
+const END_DEADLINE = 15_000
+/** Milliseconds in which the last lines of the log must be taken by whoever reads them. */
+const LOG_DEADLINE = 1000
+
+/** Options that are read once; a reload says so if they have changed. */
+const READ_ONCE = [
+  'log',
+  'log_format',
+  'debug',
+  'pidfile',
+  'data_path',
+  'storage',
+  'default_storage',
+  'interfaces',
+  'local_interfaces',
+  'c2s_ports',
+  'c2s_interfaces',
+  'component_ports',
+  'component_interfaces',
+] as const
+
+/** Runs a server and ends with it. */
+export class ServerProcess {
+  readonly server: Server
+  private readonly log: Log
+  private readonly reread: () => Promise<Config>
+  private ended!: (code: number) => void
+  private readonly ending = new Promise<number>((resolve) => {
+    this.ended = resolve
+  })
+  private state: 'starting' | 'ready' | 'ending' = 'starting'
+  private reload: 'none' | 'wanted' | 'running' | 'again' = 'none'
+
+  /** @param reread - gives the configuration as it is now, for a reload */
+  constructor(server: Server, log: Log, reread: () => Promise<Config>) {
+    this.server = server
+    this.log = log
+    this.reread = reread
+  }
+
+  /** Takes signals and crashes from now on. */
+  watch(): void {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.interrupted(signal))
+    process.on('SIGHUP', () => this.hangUp())
+    process.on('uncaughtException', (error, origin) => this.crashed(error, origin))
+  }
+
+  /**
+   * Starts the server and waits for its end.
+   *
+   * @param started - called when all ports are open
+   * @returns the exit code
+   * @throws what keeps it from starting
+   */
+  async run(started: () => void): Promise<number> {
+    try {
+      // A signal also ends a start that does not come to its end.
+      await Promise.race([this.server.start(), this.ending])
+    } catch (error) {
+      // A signal came while it started: it has stopped as it was told.
+      if (this.isEnding()) return this.ending
+      throw error instanceof CommandError || error instanceof ConfigError ? error : startFailure(error)
+    }
+    if (this.isEnding()) return this.ending
+    this.state = 'ready'
+    started()
+    if (this.reload === 'wanted') void this.reloadNow()
+    return this.ending
+  }
+
+  private isEnding(): boolean {
+    return this.state === 'ending'
+  }
+
+  private interrupted(signal: string): void {
+    if (this.isEnding()) {
+      this.log.logger.warn('ending at once', { signal })
+      process.exit(EXIT.failed)
+    }
+    this.log.logger.info('stopping', { signal })
+    void this.end(EXIT.ok)
+  }
+
+  /** Something has failed that nobody expected: what the server would do from here on, nobody knows. */
+  private crashed(error: unknown, origin: string): void {
+    const failure = error instanceof Error ? error : new Error(String(error))
+    this.log.logger.error('a failure that nobody took care of; the server ends', {
+      error: failure,
+      origin,
+      internal: true,
+    })
+    if (!this.isEnding()) void this.end(EXIT.failed)
+  }
+
+  private async end(code: number): Promise<void> {
+    this.state = 'ending'
+    let result = code
+    const late = setTimeout(() => {
+      this.log.logger.error('the server does not end in time and is left as it is')
+      process.exit(EXIT.failed)
+    }, END_DEADLINE)
+    try {
+      await this.server.stop()
+      this.log.logger.info('stopped')
+    } catch (error) {
+      this.log.logger.error('the server did not end properly', { error, internal: true })
+      result = EXIT.failed
+    }
+    clearTimeout(late)
+    await this.closeLog()
+    this.ended(result)
+  }
+
+  /** Waits until the log is written, or nobody takes it. */
+  async closeLog(): Promise<void> {
+    let late: NodeJS.Timeout | undefined
+    const deadline = new Promise<void>((resolve) => {
+      late = setTimeout(resolve, LOG_DEADLINE)
+    })
+    await Promise.race([this.log.close(), deadline])
+    clearTimeout(late)
+  }
+
+  /** Reopens the log and reads the configuration again: at SIGHUP, or when one came before `watch`. */
+  hangUp(): void {
+    if (this.isEnding()) return
+    this.log.reopen()
+    if (this.state === 'starting' || this.reload === 'running' || this.reload === 'again') {
+      this.reload = this.state === 'starting' ? 'wanted' : 'again'
+      return
+    }
+    void this.reloadNow()
+  }
+
+  private async reloadNow(): Promise<void> {
+    const { logger } = this.log
+    do {
+      this.reload = 'running'
+      logger.info('reading the configuration again')
+      try {
+        const before = this.server.config
+        const config = await this.reread()
+        if (this.isEnding()) return
+        const fixed = READ_ONCE.filter((option) => differs(before.get('*', option), config.get('*', option)))
+        if (fixed.length > 0) {
+          logger.warn(`changed, but only read at the next start: ${fixed.join(', ')}`)
+        }
+        await this.server.reload(config)
+        logger.info('configuration reloaded', { hosts: this.server.hosts.size })
+      } catch (error) {
+        this.reloadFailed(error)
+      }
+    } while ((this.reload as string) === 'again')
+    this.reload = 'none'
+  }
+
+  private reloadFailed(error: unknown): void {
+    const { logger } = this.log
+    const known = error instanceof ConfigError || error instanceof ConfigRefused
+    if (known) for (const problem of error.problems) logger.error(placed(problem))
+    else logger.error('the configuration could not be read again', { error, internal: true })
+    logger.error('the configuration has mistakes: the server goes on with the old one')
+  }
+}
+
+function differs(one: unknown, two: unknown): boolean {
+  return JSON.stringify(one) !== JSON.stringify(two)
+}
+
+/** Failures to listen and to read certificates are told in a sentence; only a mistake of ours needs its stack. */
+function startFailure(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof TypeError || error instanceof RangeError) return error
+  if (error instanceof ReferenceError) return error
+  return new CommandError(error.message)
+}
