@@ -53,6 +53,9 @@ VirtualHost "localhost"
       jid = "pubsub.localhost";
     };
 
+    -- What examples/notes-component.ts keeps: node dist/examples/notes-component.js connects it.
+    ["urn:example:notes"] = { jid = "notes.localhost" };
+
     -- Only requests whose payload has all of these attributes, and a longer time to answer (in seconds):
     -- ["urn:example:archive"] = { jid = "archive.localhost"; filtering = { "node" }; timeout = 60 };
   }
@@ -63,4 +66,8 @@ Component "pubsub.localhost"
   component_secret = "change me: a long word that nobody guesses"
 
   -- Without this the component is not told which namespaces are its own, and gets nothing.
+  modules_enabled = { "delegation" }
+
+Component "notes.localhost"
+  component_secret = "secret" -- for trying things out: only programs of this machine reach the port
   modules_enabled = { "delegation" }

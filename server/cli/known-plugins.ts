@@ -1,20 +1,10 @@
 // The plugins that a configuration uses and those that Legate has, and all options that they and the core read.
 
 import { readdirSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { allCoreOptions, type Config, kinds, type OptionSpec, option } from '../config/index.ts'
+import { allCoreOptions, type Config, type OptionSpec } from '../config/index.ts'
 import type { PluginDefinition } from '../module.ts'
-import { importPlugin, PluginError } from '../modules.ts'
-
-/** Read by the plugin loader. */
-const loaderOptions: Record<string, OptionSpec> = {
-  plugin_paths: option({
-    schema: kinds.list(kinds.word('a folder'), 'folders').default([]),
-    scope: 'global',
-    description: 'Folders with plugins of your own, relative to the configuration.',
-  }),
-}
+import { importPlugin, PluginError, pluginPathsOf } from '../modules.ts'
 
 /** What is known of plugins. */
 export interface KnownPlugins {
@@ -31,7 +21,7 @@ export async function knownPlugins(config: Config): Promise<KnownPlugins> {
   const definitions = new Map<string, PluginDefinition>()
   const missing = new Map<string, PluginError>()
   const named = new Set(config.hosts.flatMap(({ name }) => config.modulesFor(name)))
-  const paths = pluginPaths(config)
+  const paths = pluginPathsOf(config)
   for (const name of new Set([...named, ...ownPlugins()])) {
     try {
       definitions.set(name, await importPlugin(name, paths))
@@ -40,18 +30,13 @@ export async function knownPlugins(config: Config): Promise<KnownPlugins> {
       if (named.has(name)) missing.set(name, error)
     }
   }
-  const options = new Map<string, OptionSpec>(Object.entries(loaderOptions))
+  const options = new Map<string, OptionSpec>()
   for (const { options: own } of definitions.values()) {
     for (const [name, spec] of Object.entries(own ?? {})) options.set(name, spec)
   }
   // A plugin that reads an option of the core declares it as the core does.
   for (const [name, spec] of allCoreOptions) options.set(name, spec)
   return { definitions, missing, options }
-}
-
-function pluginPaths(config: Config): string[] {
-  const paths = config.get('*', 'plugin_paths')
-  return Array.isArray(paths) ? paths.map((path) => resolve(config.directory, String(path))) : []
 }
 
 /** Names of the plugins that come with Legate. */

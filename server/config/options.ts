@@ -23,6 +23,11 @@ export const coreOptions = {
     schema: names().default([]),
     description: 'Plugins not to load, though they are loaded by default or globally.',
   }),
+  plugin_paths: option({
+    schema: list(word('a folder'), 'folders').default([]),
+    scope: 'global',
+    description: 'Folders with plugins of your own, relative to the configuration.',
+  }),
   enabled: option({
     schema: flag().default(true),
     scope: 'host',

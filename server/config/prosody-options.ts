@@ -56,7 +56,7 @@ const NAMES = `
   openmetrics_allow_cidr openmetrics_allow_ips os_version_command otr_block_groupchat parent_host
   password_hash pastebin_expire_after pastebin_html_preview pastebin_line_threshold
   pastebin_private_messages pastebin_summary_length pastebin_threshold pastebin_trigger pastebin_url
-  pep_info_cache_size pep_max_items pep_service_cache_size plugin_paths ports presence_icons
+  pep_info_cache_size pep_max_items pep_service_cache_size ports presence_icons
   privileged_entities prosody_group prosody_user proxy65_acl proxy65_address proxy65_interfaces
   proxy65_open_access proxy65_port proxy65_ports public_user_role pubsub_max_items
   pubsub_summary_templates push_max_devices push_max_errors push_max_hibernation_timeout

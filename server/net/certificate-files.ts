@@ -114,7 +114,7 @@ async function findByFileName(folder: string, name: string): Promise<Certificate
 }
 
 /** The file with the key that belongs to a certificate's file by its name: x.crt, x.key; fullchain, privkey. */
-async function withKey(certificate: string): Promise<CertificateFiles | undefined> {
+export async function withKey(certificate: string): Promise<CertificateFiles | undefined> {
   const candidates = [
     certificate.replace(/\.crt$/, '.key'),
     certificate.replace(/fullchain([^/\\]*)$/, 'privkey$1'),

@@ -10,7 +10,7 @@ import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Logger } from '../log.ts'
-import { type CertificateFiles, findCertificate, matchingName } from './certificate-files.ts'
+import { type CertificateFiles, findCertificate, matchingName, withKey } from './certificate-files.ts'
 import { endPointHash } from './end-point.ts'
 import { makeSelfSigned } from './selfsigned.ts'
 import { type SslTable, secureOptions, stringOption } from './tls-options.ts'
@@ -119,9 +119,17 @@ async function chooseFiles(options: TlsOptions, ssl: SslTable): Promise<Certific
   if (certificate === undefined && key === undefined) {
     return findCertificate(certificatesFolder(options), host)
   }
-  if (certificate === undefined || key === undefined) {
-    const [given, missing] = certificate === undefined ? ['key', 'certificate'] : ['certificate', 'key']
-    throw new Error(`ssl of ${host} has a ${given} but no ${missing}: name both files, or neither`)
+  if (certificate === undefined) {
+    throw new Error(`ssl of ${host} has a key but no certificate: name both files, or neither`)
+  }
+  if (key === undefined) {
+    // As the option `certificate` has it: the key is found by the file's name.
+    const path = resolve(configDirectory, certificate)
+    const files = await withKey(path)
+    if (files !== undefined) return files
+    throw new Error(
+      `ssl of ${host} has a certificate but no key: name the key too, or put it beside ${path} as a .key file`,
+    )
   }
   return { certificate: resolve(configDirectory, certificate), key: resolve(configDirectory, key) }
 }

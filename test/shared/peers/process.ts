@@ -1,5 +1,6 @@
 // A server in a process of its own: started, waited for until its ports accept, stopped by its own id.
 import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { connect } from 'node:net'
 import { PortTaken } from '../ports.ts'
 
@@ -27,7 +28,13 @@ export interface ServerCommand {
 }
 
 const LOG_LIMIT = 1 << 20
+const SETPRIV = '/usr/bin/setpriv'
 const ADDRESS_IN_USE = /EADDRINUSE|address (already )?in use/i
+
+/** Makes the system end a child when this process is killed, which no handler of ours sees; Linux only. */
+function dyingWithUs(): string[] {
+  return existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL', '--'] : []
+}
 
 /**
  * Starts a server and resolves when all its ports accept connections.
@@ -35,7 +42,7 @@ const ADDRESS_IN_USE = /EADDRINUSE|address (already )?in use/i
  * @throws Error with the server's log when it ends early or does not get ready in time
  */
 export async function startServer(server: ServerCommand): Promise<ServerProcess> {
-  const [program, ...args] = server.command
+  const [program, ...args] = [...dyingWithUs(), ...server.command]
   const child = spawn(program!, args, {
     cwd: server.cwd,
     env: server.env ?? process.env,
