@@ -51,6 +51,12 @@ async function managerFault(
   }
   if (manager.local === undefined)
     return `${jid} is a VirtualHost; name a component or an account as the manager`
+  if (!config.modulesFor(host.name).includes('delegation')) {
+    return (
+      `the host ${host.name} of the account ${jid} does not enable the plugin, so it would never be told; ` +
+      `add to its section: modules_enabled = { "delegation" }`
+    )
+  }
   if (!(await accountExists(host.name, manager.local))) {
     return `there is no account ${manager.local}@${host.name}; add it with: legate adduser ${manager.local}@${host.name}`
   }

@@ -18,11 +18,19 @@ import {
   managerOf,
   type Registry,
 } from './manager.ts'
-import { Requests } from './requests.ts'
+import { type DelegationCounts, Requests } from './requests.ts'
 import { type Delegation, readTable } from './table.ts'
 
 /** Far ahead of everyone, as in Prosody. */
 const PRIORITY = 2 ** 32
+
+/** What the plugin exports on a VirtualHost. */
+export interface DelegationStatus {
+  /** How many requests wait for their managers. */
+  readonly size: number
+  /** How requests have ended, by namespace. */
+  readonly counts: ReadonlyMap<string, DelegationCounts>
+}
 
 type DelegationModule = Module<typeof delegationOptions>
 
@@ -32,7 +40,7 @@ class Delegator implements ManagerListener {
   private readonly module: DelegationModule
   private readonly host: Host
   private readonly registry: Registry
-  private readonly requests: Requests
+  readonly requests: Requests
 
   constructor(module: DelegationModule, registry: Registry) {
     this.module = module
@@ -50,7 +58,7 @@ class Delegator implements ManagerListener {
     if (delegation === undefined) return undefined
     if (to?.includes('/') === true) return undefined // the host with a resource is a full JID
     if (isFromManager(delegation, origin, from!)) return undefined
-    if (!passesFilter(delegation, stanza.payloadAttrs)) return undefined
+    if (delegation.filtering.length > 0 && !passesFilter(delegation, stanza.payloadAttrs)) return undefined
     const manager = managerOf(delegation, this.registry, this.module.server)
     if (manager === undefined) this.requests.refuse(stanza, origin, delegation)
     else this.requests.forward(stanza, origin, delegation, manager)
@@ -73,9 +81,16 @@ class Delegator implements ManagerListener {
       const delegation = [...this.delegations.values(), ...before.values()].find(
         (entry) => entry.jid === jid,
       )!
-      const manager = managerOf(delegation, this.registry, this.module.server)
-      if (manager !== undefined) this.advertise(manager.session, jid, manager.jid)
+      this.tell(delegation)
     }
+  }
+
+  /** The host begins to delegate: managers that are connected already are told now. */
+  loaded(): void {
+    const byManager = new Map(
+      [...this.delegations.values()].map((delegation) => [delegation.jid, delegation]),
+    )
+    for (const delegation of byManager.values()) this.tell(delegation)
   }
 
   connected(session: StreamSession, jid: string): void {
@@ -90,6 +105,11 @@ class Delegator implements ManagerListener {
 
   unload(): void {
     this.requests.abandonAll()
+  }
+
+  private tell(delegation: Delegation): void {
+    const manager = managerOf(delegation, this.registry, this.module.server)
+    if (manager !== undefined) this.advertise(manager.session, delegation.jid, manager.jid)
   }
 
   private advertise(session: StreamSession, jid: string, to: string): void {
@@ -120,27 +140,39 @@ function listOf(delegations: ReadonlyMap<string, Delegation>, jid: string): stri
 
 function loadOnHost(module: DelegationModule, registry: Registry): void {
   const delegator = new Delegator(module, registry)
+  module.exports = delegator.requests satisfies DelegationStatus
   module.addFeature(NS_DELEGATION)
   // An IQ without `to` is fired as `iq/bare` first.
   module.hook('iq/bare', (event) => delegator.request(event), PRIORITY)
   module.hook('iq/host', (event) => delegator.request(event) ?? delegator.answer(event), PRIORITY)
   module.hook('config-reloaded', () => delegator.reload())
   // A local account that manages (A3), for whichever host it does.
-  module.hook('presence/initial', ({ origin }) => {
-    const session = module.server.fullJids.get(origin.fullJid ?? '')
-    if (session === undefined) return
+  const online = (session: StreamSession): void => {
     for (const listener of registry.listeners) {
       listener.connected(session, session.bareJid!)
       listener.connected(session, session.fullJid!)
     }
-  })
-  module.hook('resource-unbind', ({ session }) => {
+  }
+  const offline = (session: StreamSession): void => {
     for (const listener of registry.listeners) listener.disconnected(session)
+  }
+  module.hook('presence/initial', ({ origin }) => {
+    const session = module.server.fullJids.get(origin.fullJid ?? '')
+    if (session !== undefined) online(session)
   })
+  module.hook('resource-unbind', ({ session }) => offline(session))
+  // Loaded while accounts are online: other hosts' managers among them are told now.
+  for (const session of module.host.allSessions()) {
+    if (session.presence !== undefined) online(session)
+  }
   registry.listeners.add(delegator)
+  registry.hosts.add(module.host.name)
+  delegator.loaded()
   module.onUnload(() => {
     registry.listeners.delete(delegator)
+    registry.hosts.delete(module.host.name)
     delegator.unload()
+    for (const session of module.host.allSessions()) offline(session)
   })
 }
 

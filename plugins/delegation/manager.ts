@@ -22,11 +22,13 @@ export interface ManagerListener {
 export interface Registry {
   /** Connected components whose section enables `delegation`, by domain. */
   readonly components: Map<string, StreamSession>
+  /** VirtualHosts that enable `delegation`: only accounts of these can manage. */
+  readonly hosts: Set<string>
   readonly listeners: Set<ManagerListener>
 }
 
 export function createRegistry(): Registry {
-  return { components: new Map(), listeners: new Set() }
+  return { components: new Map(), hosts: new Set(), listeners: new Set() }
 }
 
 /** Where a manager's requests go: its session, and the address that it answers from. */
@@ -38,8 +40,9 @@ export interface ManagerConnection {
 /**
  * The connection of a delegation's manager; undefined if there is none (F7).
  *
- * A component counts when its section enables the plugin (C5); of a local account, the full JID that is
- * named, or the first available resource (C4).
+ * A component counts when its section enables the plugin (C5), and so does a local account's host, which
+ * else would tell nobody that the account has come or gone; of an account, the full JID that is named, or the
+ * first available resource (C4).
  */
 export function managerOf(
   delegation: Delegation,
@@ -51,6 +54,7 @@ export function managerOf(
     const session = registry.components.get(manager.domain)
     return session === undefined ? undefined : { session, jid }
   }
+  if (!registry.hosts.has(manager.domain)) return undefined
   if (manager.resource !== undefined) {
     const session = server.fullJids.get(jid)
     return session?.presence === undefined ? undefined : { session, jid }

@@ -31,12 +31,16 @@ export interface DelegationCounts {
 
 interface PendingRequest {
   readonly id: string
-  readonly request: Stanza
+  /** Of the asker's IQ. Its content is the manager's now, and may be large. */
+  readonly asked: Stanza['attrs']
   readonly origin: Origin
   readonly delegation: Delegation
   readonly manager: ManagerConnection
   readonly timeout: Timeout
 }
+
+/** Characters of a manager's mistake that are logged. */
+const LONGEST_REASON = 200
 
 /** The pending requests of one host. */
 export class Requests {
@@ -44,6 +48,8 @@ export class Requests {
   private readonly host: Host
   private readonly log: Logger
   private readonly pending = new Map<string, PendingRequest>()
+  /** Connections that have been asked something: of all who leave, only these are looked for. */
+  private readonly asked = new Set<StreamSession>()
   private readonly prefix = `${randomBytes(6).toString('base64url')}.`
   private number = 0
 
@@ -61,7 +67,8 @@ export class Requests {
   forward(request: Stanza, origin: Origin, delegation: Delegation, manager: ManagerConnection): void {
     const id = this.prefix + (++this.number).toString(36)
     const timeout = this.host.server.timers.after(delegation.timeout, () => this.timeOut(id))
-    this.pending.set(id, { id, request, origin, delegation, manager, timeout })
+    this.pending.set(id, { id, asked: request.attrs, origin, delegation, manager, timeout })
+    this.asked.add(manager.session)
     this.countsOf(delegation).forwarded++
     const wrapper = wrap(request, id, this.host.name, manager.jid)
     this.host.server.router.route(wrapper, this.host)
@@ -102,7 +109,10 @@ export class Requests {
     const answer = checkedAnswer(request, reply)
     if (typeof answer === 'string') {
       counts.refused++
-      this.log.warn('refused the answer of a manager', { ...this.about(request), reason: answer })
+      this.log.warn('refused the answer of a manager', {
+        ...this.about(request),
+        reason: answer.slice(0, LONGEST_REASON),
+      })
       this.fail(request)
       return true
     }
@@ -113,6 +123,7 @@ export class Requests {
 
   /** A manager's connection is gone: whatever waits for it is answered at once (F7). */
   managerGone(session: StreamSession): void {
+    if (!this.asked.delete(session)) return
     for (const request of [...this.pending.values()]) {
       if (request.manager.session === session) this.abandon(request)
     }
@@ -146,12 +157,12 @@ export class Requests {
     this.pending.delete(request.id)
   }
 
-  private fail({ origin, request }: PendingRequest): void {
-    origin.send(errorReply(request, 'service-unavailable'))
+  private fail({ origin, asked }: PendingRequest): void {
+    origin.send(errorReply(new Stanza('iq', asked), 'service-unavailable'))
   }
 
-  private about({ delegation, request }: PendingRequest): Record<string, unknown> {
-    return { manager: delegation.jid, namespace: delegation.namespace, asker: request.attrs.from }
+  private about({ delegation, asked }: PendingRequest): Record<string, unknown> {
+    return { manager: delegation.jid, namespace: delegation.namespace, asker: asked.from }
   }
 
   private countsOf({ namespace }: Delegation): DelegationCounts {
@@ -175,22 +186,23 @@ function isAsked({ manager }: PendingRequest, reply: Stanza, origin: Origin): bo
 }
 
 /** The IQ that the asker gets, or what is wrong with the reply (F4). */
-function checkedAnswer({ request }: PendingRequest, reply: Stanza): Stanza | string {
+function checkedAnswer({ asked }: PendingRequest, reply: Stanza): Stanza | string {
   const unwrapped = unwrap(reply)
   if (typeof unwrapped === 'string') return unwrapped
-  const { attrs, inner } = unwrapped
-  const asker = request.attrs.from!
-  const asked = request.attrs.to
+  const { attrs, inner, childCount } = unwrapped
+  const asker = asked.from!
   if (attrs.type !== 'result' && attrs.type !== 'error')
     return `the type of the inner IQ is "${attrs.type ?? ''}"`
-  if (attrs.id !== request.attrs.id) return 'the id of the inner IQ is not that of the request'
+  // RFC 6120 §8.2.3. The router leaves it to whoever waits for a result.
+  if (attrs.type === 'result' && childCount > 1) return `the inner result has ${childCount} children`
+  if (attrs.id !== asked.id) return 'the id of the inner IQ is not that of the request'
   if (!isAddress(attrs.to, asker)) return `the inner IQ is addressed to "${attrs.to ?? ''}"`
-  if (attrs.from !== undefined && !isAddress(attrs.from, asked ?? bareOf(asker))) {
+  if (attrs.from !== undefined && !isAddress(attrs.from, asked.to ?? bareOf(asker))) {
     return `the inner IQ claims to be from "${attrs.from}"`
   }
   attrs.to = asker
-  if (asked === undefined) delete attrs.from
-  else attrs.from = asked
+  if (asked.to === undefined) delete attrs.from
+  else attrs.from = asked.to
   return Stanza.fromInner('iq', attrs, inner)
 }
 

@@ -1,5 +1,6 @@
 /** The `delegations` table of a host: what it says, and what is wrong with it (C1 to C3). */
 
+import { inspect } from 'node:util'
 import { NS_DELEGATION, type PreparedJid, prepareJid } from '../../server/index.ts'
 
 /** A namespace that is managed by somebody else. */
@@ -26,8 +27,8 @@ const ENTRY_KEYS = new Set(['jid', 'filtering', 'timeout'])
 /** Delegates disco#info or disco#items of a bare JID (XEP-0355 §7.2.3): named apart, since it is no payload's namespace. */
 const REMAINING_DISCO = /^urn:xmpp:delegation:2:bare:disco#(?:info|items):\*$/
 
-/** Attribute names: what may stand in `filtering`. */
-const ATTRIBUTE_NAME = /^[A-Za-z_][A-Za-z0-9._-]*(?::[A-Za-z_][A-Za-z0-9._-]*)?$/
+/** Attribute names: what may stand in `filtering`. A declaration of a namespace is none. */
+const ATTRIBUTE_NAME = /^(?!xmlns(?::|$))[A-Za-z_][A-Za-z0-9._-]*(?::[A-Za-z_][A-Za-z0-9._-]*)?$/
 
 /**
  * Reads a host's table. An entry with a mistake is left out, the others work.
@@ -65,11 +66,14 @@ function readEntry(namespace: string, entry: unknown, defaultTimeout: number): D
   }
   if (jid === undefined || jid === '') return 'jid is missing: name the component that manages the namespace'
   const manager = typeof jid === 'string' ? prepareJid(jid) : undefined
-  if (manager === undefined) return `jid is no JID: ${JSON.stringify(jid)}`
+  if (manager === undefined) return `jid is no JID: ${show(jid)}`
+  if (manager.local === undefined && manager.resource !== undefined) {
+    return `jid is an address of a component: ${manager.full}; name the component: ${manager.domain}`
+  }
   const attributes = readFiltering(filtering)
   if (typeof attributes === 'string') return attributes
   if (timeout !== undefined && !(typeof timeout === 'number' && timeout > 0 && Number.isFinite(timeout))) {
-    return `timeout must be a number of seconds above 0, is ${JSON.stringify(timeout)}`
+    return `timeout must be a number of seconds above 0, is ${show(timeout)}`
   }
   return { namespace, jid: manager.full, manager, filtering: attributes, timeout: timeout ?? defaultTimeout }
 }
@@ -83,8 +87,13 @@ function readFiltering(filtering: unknown): readonly string[] | string {
   }
   for (const name of list) {
     if (typeof name !== 'string' || !ATTRIBUTE_NAME.test(name)) {
-      return `filtering has ${JSON.stringify(name)}, which is no attribute name`
+      return `filtering has ${show(name)}, which is no attribute name`
     }
   }
   return [...new Set(list as string[])]
+}
+
+/** Any value at all, in a line. */
+function show(value: unknown): string {
+  return inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 100 })
 }

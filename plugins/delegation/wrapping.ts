@@ -38,6 +38,8 @@ export interface Unwrapped {
   readonly attrs: Record<string, string>
   /** Its content. */
   readonly inner: string
+  /** How many child elements it has. */
+  readonly childCount: number
 }
 
 /**
@@ -51,7 +53,7 @@ export function unwrap(reply: Stanza): Unwrapped | string {
 
 /**
  * The quick way, for replies that are written as nearly all are. Undefined leaves it to the tree: a prefix
- * from a wrapper, space between the wrappers, and everything that is wrong.
+ * from a wrapper, space between the wrappers, several children, and everything that is wrong.
  */
 export function unwrapText(reply: Stanza): Unwrapped | undefined {
   const text = reply.inner
@@ -64,55 +66,82 @@ export function unwrapText(reply: Stanza): Unwrapped | undefined {
   if (attrs.xmlns !== NS_CLIENT) return undefined
   delete attrs.xmlns
   let inner = ''
+  let childCount = 0
   let end = tagEnd + 1
   if (text[tagEnd - 1] !== '/') {
-    const close = endOfContent(text, tagEnd + 1)
-    if (close < 0) return undefined
+    let close = text.indexOf('<', end)
+    if (text[close + 1] === '!') return undefined
+    if (text[close + 1] !== '/') {
+      childCount = 1
+      close = text.indexOf('<', endOfElement(text, close))
+      if (text[close + 1] !== '/') return undefined
+    }
     inner = text.slice(tagEnd + 1, close)
     end = close + '</iq>'.length
   }
   if (end + CLOSE.length !== text.length || !text.endsWith(CLOSE)) return undefined
-  return { attrs, inner }
+  return { attrs, inner, childCount }
 }
+
+/** Where the element that opens at `open` is over. */
+function endOfElement(text: string, open: number): number {
+  const tagEnd = endOfTag(text, open)
+  return text[tagEnd - 1] === '/' ? tagEnd + 1 : text.indexOf('>', endOfContent(text, tagEnd + 1)) + 1
+}
+
+/** What has to stand in what, from the outside in. */
+const WRAPPERS = [
+  ['delegation', NS_DELEGATION],
+  ['forwarded', NS_FORWARD],
+  ['iq', NS_CLIENT],
+] as const
 
 /** The careful way. */
 export function unwrapTree(reply: Stanza): Unwrapped | string {
-  const delegation = onlyChild(reply, 'delegation', NS_DELEGATION)
-  if (typeof delegation === 'string') return delegation
-  const forwarded = onlyChild(delegation, 'forwarded', NS_FORWARD)
-  if (typeof forwarded === 'string') return forwarded
-  const iq = onlyChild(forwarded, 'iq', NS_CLIENT)
-  if (typeof iq === 'string') return iq
-  const attrs: Record<string, string> = {}
-  // What the content needs of declarations outside the IQ goes along; the nearest one counts.
-  for (const element of [reply, delegation, forwarded, iq]) {
-    for (const [name, value] of Object.entries(element.attrs as Record<string, string>)) {
-      if (name.startsWith('xmlns:') || (element === iq && name !== 'xmlns')) attrs[name] = value
-    }
+  // Declarations in force, `xmlns` and `xmlns:PREFIX`. Elements can not be asked: they take xmlns='' for none.
+  const scope = new Map([['xmlns', NS_CLIENT]])
+  let element: Element = reply
+  declare(scope, element)
+  for (const [name, xmlns] of WRAPPERS) {
+    const child = onlyChild(element, name)
+    if (typeof child === 'string') return child
+    declare(scope, child)
+    const colon = child.name.indexOf(':')
+    const namespace = scope.get(colon < 0 ? 'xmlns' : `xmlns:${child.name.slice(0, colon)}`)
+    if (namespace !== xmlns) return `the <${name}/> is in the namespace "${namespace}"`
+    element = child
   }
+  const attrs = new Map<string, string>()
+  // What the content needs of declarations outside the IQ goes along.
+  for (const [name, value] of scope) if (name !== 'xmlns') attrs.set(name, value)
+  for (const [name, value] of Object.entries(element.attrs)) if (name !== 'xmlns') attrs.set(name, value)
+  const defaultNs = scope.get('xmlns')
   let inner = ''
-  for (const child of iq.children as (Element | string)[]) {
-    inner += typeof child === 'object' ? serialize(inClientNs(child)) : escapeText(child)
+  let childCount = 0
+  for (const child of element.children as (Element | string)[]) {
+    if (typeof child === 'object') {
+      childCount++
+      // An IQ with a prefix leaves its content in the default namespace around it: said so on each child.
+      if (defaultNs !== NS_CLIENT && child.attrs.xmlns === undefined) child.attrs.xmlns = defaultNs
+      inner += serialize(child)
+    } else inner += escapeText(child)
   }
-  return { attrs, inner }
+  // Every name is a key like another here, `__proto__` too.
+  return { attrs: Object.fromEntries(attrs), inner, childCount }
 }
 
-/** An IQ with a prefix leaves its children in the namespace of the wrapper around it: said so on the child. */
-function inClientNs(child: Element): Element {
-  if (!child.name.includes(':') && child.attrs.xmlns === undefined) {
-    const xmlns = child.getNS()
-    if (xmlns !== NS_CLIENT) child.attrs.xmlns = xmlns
+function declare(scope: Map<string, string>, element: Element): void {
+  for (const [name, value] of Object.entries(element.attrs as Record<string, string>)) {
+    if (name === 'xmlns' || name.startsWith('xmlns:')) scope.set(name, value)
   }
-  return child
 }
 
-function onlyChild(parent: Element, name: string, xmlns: string): Element | string {
+function onlyChild(parent: Element, name: string): Element | string {
   const children = (parent.children as (Element | string)[]).filter((child) => typeof child === 'object')
   const [child] = children
   if (child === undefined) return `there is no <${name}/> in <${parent.getName()}/>`
   if (children.length > 1) return `<${parent.getName()}/> has ${children.length} children instead of one`
   if (child.getName() !== name)
     return `<${parent.getName()}/> has a <${child.getName()}/> instead of a <${name}/>`
-  if (child.getNS() !== xmlns) return `the <${name}/> is in the namespace "${child.getNS()}"`
   return child
 }

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { StringDecoder } from 'node:string_decoder'
 import { type Element, Parser } from '@xmpp/xml'
 
 const NS_STREAM = 'http://etherx.jabber.org/streams'
@@ -19,6 +20,7 @@ export class TestStream {
   ended = false
   jid = ''
   private parser!: Parser
+  private readonly decoder = new StringDecoder('utf8')
   private readonly waiting: { fits: (element: Element) => boolean; resolve: (element: Element) => void }[] =
     []
   private readonly closing: Promise<unknown>
@@ -133,7 +135,8 @@ export class TestStream {
 
   private listen(socket: Socket): void {
     socket.on('data', (chunk: Buffer) => {
-      const text = chunk.toString()
+      // A character may be cut between two chunks.
+      const text = this.decoder.write(chunk)
       this.text += text
       this.parser.write(text)
     })
@@ -161,23 +164,27 @@ export class TestStream {
   }
 }
 
-/** A client that has authenticated with PLAIN and bound a resource. */
+/** A client that has authenticated with PLAIN and bound a resource. @param header - more for the stream header */
 export async function login(
   port: number,
   jid: string,
-  { password = 'pw', presence = true }: { password?: string; presence?: boolean } = {},
+  {
+    password = 'pw',
+    presence = true,
+    header = '',
+  }: { password?: string; presence?: boolean; header?: string } = {},
 ): Promise<TestStream> {
   const stream = await TestStream.connect(port)
   const [bare = '', resource = 'test'] = jid.split('/')
   const [local = '', host = ''] = bare.split('@')
-  await stream.open(`to='${host}' version='1.0'`)
+  await stream.open(`to='${host}' version='1.0' ${header}`)
   await stream.named('features')
   const initial = Buffer.from(`\0${local}\0${password}`).toString('base64')
   stream.send(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${initial}</auth>`)
   const outcome = await stream.next()
   if (outcome.getName() !== 'success') throw new Error(`could not log in: ${outcome.toString()}`)
   stream.restart()
-  await stream.open(`to='${host}' version='1.0'`)
+  await stream.open(`to='${host}' version='1.0' ${header}`)
   await stream.named('features')
   const bound = await stream.ask(
     `<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>${resource}</resource></bind></iq>`,
@@ -188,10 +195,15 @@ export async function login(
   return stream
 }
 
-/** A component that has authenticated. */
-export async function connectComponent(port: number, domain: string, secret = 'secret'): Promise<TestStream> {
+/** A component that has authenticated. @param more - for the stream header */
+export async function connectComponent(
+  port: number,
+  domain: string,
+  secret = 'secret',
+  more = '',
+): Promise<TestStream> {
   const stream = await TestStream.connect(port)
-  const header = await stream.open(`to='${domain}'`, 'jabber:component:accept')
+  const header = await stream.open(`to='${domain}' ${more}`, 'jabber:component:accept')
   const digest = createHash('sha1').update(`${header.attrs.id}${secret}`).digest('hex')
   stream.send(`<handshake>${digest}</handshake>`)
   const outcome = await stream.next()
