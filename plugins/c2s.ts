@@ -90,10 +90,15 @@ class C2sProfile implements StreamProfile {
     if (xmlns === undefined && !isStanzaName(stanza.name)) {
       throw new StreamError('unsupported-stanza-type', `<${stanza.name}/> is not a stanza`)
     }
-    const result =
-      xmlns === undefined
-        ? fire(session, `iq/${stanza.payloadNs}`, stanza.payloadName, stanza)
-        : fire(session, xmlns, stanza.name, stanza)
+    let result: unknown
+    if (xmlns !== undefined) {
+      // Such a namespace would have the name of an event for IQs.
+      if (!xmlns.startsWith('iq/')) result = fire(session, xmlns, stanza.name, stanza)
+    } else if (stanza.name === 'iq' && session.type === 'c2s_unbound') {
+      checkFrom(session, stanza.attrs.from)
+      if (this.module.server.router.refuseIq(session, stanza)) return
+      result = fire(session, `iq/${stanza.payloadNs}`, stanza.payloadName, stanza)
+    }
     if (result instanceof Promise) session.hold(result)
     if (result !== undefined) return
     if (xmlns === undefined) {

@@ -25,22 +25,28 @@ function firePayload(module: Module, target: TargetKind, event: StanzaEvent): un
   return events.fire(`iq-${type}/${target}/${stanza.attrs.id}`, event)
 }
 
+/** To a resource: what no plugin takes is its own to answer (RFC 6121 §8.5.3). */
+function deliver(module: Module, event: StanzaEvent): unknown {
+  const { origin, stanza } = event
+  const session = module.server.fullJids.get(stanza.attrs.to!)
+  const result = firePayload(module, 'full', event)
+  if (result !== undefined) return result
+  if (session !== undefined) {
+    session.send(stanza)
+    return true
+  }
+  // RFC 6121 §8.5.3.2.3
+  const { type } = stanza.attrs
+  if (type === 'get' || type === 'set') origin.send(errorReply(stanza, 'service-unavailable'))
+  return true
+}
+
 export default definePlugin({
   name: 'iq',
   load(module) {
-    module.hook('iq/full', (event) => {
-      const session = module.server.fullJids.get(event.stanza.attrs.to!)
-      const result = firePayload(module, 'full', event)
-      if (result !== undefined) return result
-      if (session !== undefined) {
-        session.send(event.stanza)
-        return true
-      }
-      // RFC 6121 §8.5.3.2.3
-      const { type } = event.stanza.attrs
-      if (type === 'get' || type === 'set') event.origin.send(errorReply(event.stanza, 'service-unavailable'))
-      return true
-    })
+    // A component has no sessions: what no plugin takes is for itself.
+    if (module.host.hostType === 'host') module.hook('iq/full', (event) => deliver(module, event))
+    else module.hook('iq/full', (event) => firePayload(module, 'full', event))
     // An IQ without `to`, or to one's own account, is fired as `self` by the router when this does not take it.
     module.hook('iq/bare', (event) => firePayload(module, 'bare', event))
     module.hook('iq/self', (event) => firePayload(module, 'self', event))

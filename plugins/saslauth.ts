@@ -91,6 +91,12 @@ function decode(stanza: Stanza): Buffer | undefined | null {
   return BASE64.test(text) ? Buffer.from(text, 'base64') : null
 }
 
+/** What -PLUS mechanisms bind to on this connection; undefined if none of them is offered. */
+function offeredBindings(module: SaslModule, session: StreamSession): ChannelBindings | undefined {
+  const plus = offered(module, session).some((name) => name.endsWith('-PLUS'))
+  return plus ? bindingsOf(session) : undefined
+}
+
 class Authenticator {
   private readonly module: SaslModule
   private readonly host: Host
@@ -102,11 +108,7 @@ class Authenticator {
   }
 
   auth(session: StreamSession, stanza: Stanza): Promise<void> | true {
-    if (session.username !== undefined) {
-      // RFC 6120 §6.4.6: once is enough.
-      session.close(new StreamError('policy-violation', 'This stream has been authenticated already'))
-      return true
-    }
+    if (this.isOver(session)) return true
     const mechanism = stanza.attrs.mechanism ?? ''
     const progress = this.progressOf(session)
     if (!offered(this.module, session).includes(mechanism)) {
@@ -119,12 +121,13 @@ class Authenticator {
       users: this.host.users!,
       host: this.host.name,
       prepareUsername: prepareLocal,
-      channelBindings: this.module.options.tls_channel_binding ? bindingsOf(session) : undefined,
+      channelBindings: offeredBindings(this.module, session),
     })
     return this.step(session, progress, stanza)
   }
 
   response(session: StreamSession, stanza: Stanza): Promise<void> | true {
+    if (this.isOver(session)) return true
     const progress = this.progressOf(session)
     if (progress.exchange === undefined) {
       return this.fail(session, 'malformed-request', 'No authentication is under way')
@@ -133,8 +136,16 @@ class Authenticator {
   }
 
   abort(session: StreamSession): true {
+    if (this.isOver(session)) return true
     this.progressOf(session).exchange = undefined
     return this.fail(session, 'aborted', '')
+  }
+
+  /** RFC 6120 §6.4.6: who has authenticated does not begin again. */
+  private isOver(session: StreamSession): boolean {
+    if (session.username === undefined) return false
+    session.close(new StreamError('policy-violation', 'This stream has been authenticated already'))
+    return true
   }
 
   private step(session: StreamSession, progress: Progress, stanza: Stanza): Promise<void> | true {
@@ -230,7 +241,7 @@ export default definePlugin({
       features.append(
         xml('mechanisms', { xmlns: NS_SASL }, ...names.map((name) => xml('mechanism', {}, name))),
       )
-      const bindings = module.options.tls_channel_binding ? bindingsOf(origin) : undefined
+      const bindings = offeredBindings(module, origin)
       if (bindings !== undefined) {
         // XEP-0440
         const types = bindings.types().map((type) => xml('channel-binding', { type }))

@@ -20,7 +20,8 @@ const MOST_INCREMENTS = 50
  * @param policy - when the resource is taken
  * @param maxResources - how many sessions an account may have
  * @returns the full JID
- * @throws StanzaError `bad-request`, `conflict` or `resource-constraint` (RFC 6120 §7.7.2)
+ * @throws StanzaError `bad-request`, `conflict`, `resource-constraint` (RFC 6120 §7.7.2), or `not-allowed` if
+ *   a handler of `pre-resource-bind` refuses
  */
 export function bindResource(
   session: StreamSession,
@@ -31,6 +32,10 @@ export function bindResource(
   const { host, username } = session
   if (host === undefined || username === undefined)
     throw new Error('only an authenticated session can be bound')
+  const refusal = host.events.fire('pre-resource-bind', { session })
+  if (refusal === false || typeof refusal === 'string') {
+    throw new StanzaError('not-allowed', refusal === false ? '' : refusal)
+  }
   let resource = wanted === undefined || wanted === '' ? randomResource() : prepareResource(wanted)
   if (resource === undefined) throw new StanzaError('bad-request', 'The resource is malformed')
 

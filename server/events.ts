@@ -37,8 +37,14 @@ export class Events {
    * @param priority - higher comes first; the default is 0
    * @param owner - the plugin, for messages
    * @returns a function that removes it
+   * @throws TypeError if the handler is no function or the priority no number
    */
   add(name: string, handler: Handler<never>, priority = 0, owner = 'core'): () => void {
+    if (typeof handler !== 'function')
+      throw new TypeError(`${owner}: the handler of ${name} is not a function`)
+    if (typeof priority !== 'number' || Number.isNaN(priority)) {
+      throw new TypeError(`${owner}: the priority of ${name} is not a number`)
+    }
     const registration: Registration = { handler, priority, owner }
     // Arrays are replaced, not changed: an event that is under way keeps the list it began with.
     const list = [...(this.handlers.get(name) ?? NONE), registration]
@@ -68,7 +74,8 @@ export class Events {
   /**
    * Fires an event.
    *
-   * @returns what the first handler returned that returned something; undefined if none did
+   * @returns what the first handler returned that returned something; undefined if none did. A promise does not
+   *   fail: the failure has been dealt with then
    */
   fire(name: string, event: unknown): unknown {
     const list = this.handlers.get(name)
@@ -95,15 +102,16 @@ export class Events {
         result = this.failed(error, name, registration.owner, event)
       }
       if (result !== undefined) {
-        if (result instanceof Promise) this.watch(result, name, registration.owner, event)
-        return result
+        return result instanceof Promise ? this.watch(result, name, registration.owner, event) : result
       }
     }
     return undefined
   }
 
-  private watch(result: Promise<unknown>, name: string, owner: string, event: unknown): void {
-    result.catch((error) => this.failed(error, name, owner, event))
+  // What comes out does not fail: a handler that fired this event for another one, and gives the promise back,
+  // must not be taken for the one that failed.
+  private watch(result: Promise<unknown>, name: string, owner: string, event: unknown): Promise<unknown> {
+    return result.catch((error) => this.failed(error, name, owner, event))
   }
 
   private index(name: string): void {

@@ -2,7 +2,13 @@
 
 import type { Element } from '@xmpp/xml'
 import type { z } from 'zod'
-import type { Config, ConfigProblem, HostDeclaration, OptionSpec } from './config/index.ts'
+import {
+  type Config,
+  type ConfigProblem,
+  coreOptions,
+  type HostDeclaration,
+  type OptionSpec,
+} from './config/index.ts'
 import type { EventPayload } from './event-types.ts'
 import type { Handler } from './events.ts'
 import type { Host, HostType } from './host.ts'
@@ -78,7 +84,8 @@ export class Module<O extends OptionSpecs = OptionSpecs> {
   /** Values of the plugin's options on this host; read anew after a reload of the configuration. */
   readonly options: OptionValues<O>
   private readonly context: ModuleContext
-  private readonly undo: (() => void)[] = []
+  private readonly undo = new Set<() => void>()
+  private disposed = false
   private readonly depended = new Map<string, unknown>()
 
   constructor(context: ModuleContext) {
@@ -106,12 +113,12 @@ export class Module<O extends OptionSpecs = OptionSpecs> {
    */
   hook<N extends string>(event: N, handler: Handler<EventPayload<N>>, priority = 0): void {
     const events = this.context.host?.events ?? this.server.events
-    this.undo.push(events.add(event, handler as Handler<never>, priority, this.name))
+    this.keep(events.add(event, handler as Handler<never>, priority, this.name))
   }
 
   /** The same for an event of the server. */
   hookGlobal<N extends string>(event: N, handler: Handler<EventPayload<N>>, priority = 0): void {
-    this.undo.push(this.server.events.add(event, handler as Handler<never>, priority, this.name))
+    this.keep(this.server.events.add(event, handler as Handler<never>, priority, this.name))
   }
 
   /** Fires an event on this host (in the shared part: on the server). */
@@ -136,7 +143,7 @@ export class Module<O extends OptionSpecs = OptionSpecs> {
 
   /** Adds something to one of the host's lists, for other plugins to find. */
   addItem(list: string, item: unknown): void {
-    this.undo.push(this.host.items.add(list, item, this.name))
+    this.keep(this.host.items.add(list, item, this.name))
   }
 
   /** What all plugins of this host have added to a list. */
@@ -182,27 +189,34 @@ export class Module<O extends OptionSpecs = OptionSpecs> {
   }
 
   /** Calls back once. @param seconds - from now */
-  after(seconds: number, callback: () => void): Timeout {
-    const timeout = this.server.timers.after(seconds, callback)
-    this.undo.push(() => timeout.cancel())
-    return timeout
+  after(seconds: number, callback: () => unknown): Timeout {
+    const timeout = this.server.timers.after(seconds, () => {
+      this.undo.delete(cancel)
+      this.run(callback)
+    })
+    const cancel = () => timeout.cancel()
+    return this.keepTimeout(cancel)
   }
 
   /** Calls back again and again. @param seconds - between two calls */
-  every(seconds: number, callback: () => void): Timeout {
-    const timeout = this.server.timers.every(seconds, callback)
-    this.undo.push(() => timeout.cancel())
-    return timeout
+  every(seconds: number, callback: () => unknown): Timeout {
+    const timeout = this.server.timers.every(seconds, () => this.run(callback))
+    return this.keepTimeout(() => timeout.cancel())
   }
 
   /** Listens for connections once the server has loaded all its plugins. */
   listen(service: ServiceListener): void {
-    this.undo.push(this.server.listeners.add(service))
+    const uses = (option: 'use_ipv4' | 'use_ipv6') => this.server.readOption('*', option, coreOptions[option])
+    const interfaces = service.interfaces.filter((address) =>
+      uses(address.includes(':') ? 'use_ipv6' : 'use_ipv4'),
+    )
+    const connected = service.connected.bind(service)
+    this.keep(this.server.listeners.add({ ...service, interfaces, connected }))
   }
 
   /** Something to do when the plugin is unloaded. The last one that was added comes first. */
   onUnload(callback: () => void): void {
-    this.undo.push(callback)
+    this.keep(callback)
   }
 
   /** Loads the plugins that this one depends on; used by the module manager. */
@@ -214,12 +228,44 @@ export class Module<O extends OptionSpecs = OptionSpecs> {
 
   /** Undoes everything; used by the module manager. */
   dispose(): void {
-    for (const undo of this.undo.splice(0).reverse()) {
-      try {
-        undo()
-      } catch (error) {
-        this.log.error('a part of the plugin could not be unloaded', { error })
-      }
+    this.disposed = true
+    const parts = [...this.undo].reverse()
+    this.undo.clear()
+    for (const undo of parts) this.undoPart(undo)
+  }
+
+  private keep(undo: () => void): void {
+    // What a handler that was still at work adds after the plugin is gone must not stay.
+    if (this.disposed) this.undoPart(undo)
+    else this.undo.add(undo)
+  }
+
+  private keepTimeout(cancel: () => void): Timeout {
+    this.keep(cancel)
+    return {
+      cancel: () => {
+        this.undo.delete(cancel)
+        cancel()
+      },
+    }
+  }
+
+  private undoPart(undo: () => void): void {
+    try {
+      undo()
+    } catch (error) {
+      this.log.error('a part of the plugin could not be unloaded', { error })
+    }
+  }
+
+  /** Runs a timer's callback: what it throws, or its promise, is logged under the plugin's name. */
+  private run(callback: () => unknown): void {
+    const failed = (error: unknown) => this.log.error('a timer of the plugin failed', { error })
+    try {
+      const result = callback()
+      if (result instanceof Promise) result.catch(failed)
+    } catch (error) {
+      failed(error)
     }
   }
 }

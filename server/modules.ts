@@ -1,8 +1,9 @@
 /** Finds, loads, reloads and unloads plugins, with what they depend on. */
 
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { type Config, coreOptions, readOption } from './config/index.ts'
 import type { Host } from './host.ts'
 import { Module, type PluginDefinition } from './module.ts'
 import type { Server } from './server.ts'
@@ -21,6 +22,12 @@ export class PluginError extends Error {
 const PLUGIN_NAME = /^[a-z0-9_]+$/
 const OWN_EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
 const OWN_FOLDER = fileURLToPath(new URL('../plugins/', import.meta.url))
+
+/** The folders of the operator's own plugins (option `plugin_paths`). */
+export function pluginPathsOf(config: Config): string[] {
+  const paths = readOption(config, '*', 'plugin_paths', coreOptions.plugin_paths)
+  return paths.map((path) => resolve(config.directory, path))
+}
 
 /**
  * Where a plugin's file is: `NAME` or `NAME/index` in one of the folders.
@@ -82,7 +89,10 @@ export async function importPlugin(
 }
 
 function isDefinition(value: unknown): value is PluginDefinition {
-  return typeof value === 'object' && value !== null && typeof (value as { name?: unknown }).name === 'string'
+  if (typeof value !== 'object' || value === null) return false
+  const { name, load, shared, depends = [] } = value as Partial<PluginDefinition>
+  const callable = [load, shared].every((part) => part === undefined || typeof part === 'function')
+  return typeof name === 'string' && callable && Array.isArray(depends)
 }
 
 interface SharedPart {
@@ -96,8 +106,9 @@ export class ModuleManager {
   private readonly loaded = new Map<string, Map<string, Module>>()
   private readonly sharedParts = new Map<string, SharedPart>()
   private readonly definitions = new Map<string, PluginDefinition>()
-  private readonly loading = new Set<string>()
   private revision = 0
+  // One change at a time: two that load the same plugin would load it twice.
+  private work: Promise<unknown> = Promise.resolve()
 
   constructor(server: Server) {
     this.server = server
@@ -116,53 +127,31 @@ export class ModuleManager {
   /**
    * Loads a plugin on a host, and what it depends on before it. Does nothing if it is there.
    *
+   * It waits for other loads to end: a plugin's own `load` must not wait for it, but has `depends`.
+   *
    * @throws PluginError, or what the plugin's `load` throws; nothing of it stays then
    */
-  async load(host: Host, name: string): Promise<Module> {
-    const modules = this.modulesOf(host)
-    const present = modules.get(name)
-    if (present !== undefined) return present
-    const key = `${host.name} ${name}`
-    if (this.loading.has(key)) {
-      throw new PluginError('circular-depends', `the plugin "${name}" depends on itself`)
-    }
-    this.loading.add(key)
-    try {
-      const plugin = await this.definitionOf(name)
-      if (plugin.hostType !== undefined && plugin.hostType !== host.hostType) {
-        const kind = plugin.hostType === 'component' ? 'a Component' : 'a VirtualHost'
-        throw new PluginError('wrong-host', `the plugin "${name}" can only be loaded on ${kind}`)
-      }
-      await this.addShared(plugin, host)
-      const module = this.create(plugin, host)
-      try {
-        await module.resolveDepends()
-        await plugin.load?.(module)
-      } catch (error) {
-        module.dispose()
-        this.dropShared(name, host)
-        throw error
-      }
-      modules.set(name, module)
-      module.log.debug('loaded')
-      return module
-    } finally {
-      this.loading.delete(key)
-    }
+  load(host: Host, name: string): Promise<Module> {
+    return this.inTurn(() => this.loadNow(host, name, []))
   }
 
   /** Loads all plugins of a host that the configuration names; one that fails is logged and left out. */
-  async loadAll(host: Host): Promise<void> {
-    for (const name of this.server.config.modulesFor(host.name)) await this.tryLoad(host, name)
+  loadAll(host: Host): Promise<void> {
+    return this.inTurn(async () => {
+      for (const name of this.server.config.modulesFor(host.name)) await this.tryLoad(host, name)
+    })
   }
 
   /** Unloads what the configuration no longer names, and loads what is new. */
-  async update(host: Host): Promise<void> {
-    const wanted = this.server.config.modulesFor(host.name)
-    for (const name of this.namesOn(host.name).reverse()) {
-      if (!wanted.includes(name) && !this.neededBy(host, name, wanted)) this.unload(host, name)
-    }
-    for (const name of wanted) await this.tryLoad(host, name)
+  update(host: Host): Promise<void> {
+    return this.inTurn(async () => {
+      const wanted = this.server.config.modulesFor(host.name)
+      const needed = this.withDepends(wanted)
+      for (const name of this.namesOn(host.name).reverse()) {
+        if (!needed.has(name)) this.unload(host, name)
+      }
+      for (const name of wanted) await this.tryLoad(host, name)
+    })
   }
 
   /** Unloads a plugin, and before it those that depend on it. */
@@ -187,26 +176,77 @@ export class ModuleManager {
 
   /**
    * Loads a plugin's file anew, on every host that has it; those that depend on it are loaded again too.
+   * Other files that it imports are not read again.
    *
-   * @throws PluginError if the new file can not be read; the old plugin stays then
+   * @throws PluginError if the new file can not be read, or what its `load` throws; the old plugin stays then
    */
-  async reload(name: string): Promise<void> {
-    const paths = this.server.pluginPaths()
-    const definition = await importPlugin(name, paths, ++this.revision)
-    const again: [Host, string[]][] = []
-    for (const host of this.server.hosts.values()) {
-      if (!this.isLoaded(host.name, name)) continue
-      const before = this.namesOn(host.name)
-      this.unload(host, name)
-      again.push([host, before.filter((other) => !this.isLoaded(host.name, other))])
+  reload(name: string): Promise<void> {
+    return this.inTurn(async () => {
+      const fresh = await importPlugin(name, pluginPathsOf(this.server.config), ++this.revision)
+      const old = this.definitions.get(name)
+      const removed: [Host, string[]][] = []
+      for (const host of this.server.hosts.values()) {
+        if (!this.isLoaded(host.name, name)) continue
+        const before = this.namesOn(host.name)
+        this.unload(host, name)
+        removed.push([host, before.filter((other) => !this.isLoaded(host.name, other))])
+      }
+      this.definitions.set(name, fresh)
+      const loadAgain = async () => {
+        for (const [host, names] of removed) for (const other of names) await this.loadNow(host, other, [])
+      }
+      try {
+        await loadAgain()
+      } catch (error) {
+        for (const [host] of removed) this.unload(host, name)
+        if (old !== undefined) this.definitions.set(name, old)
+        await loadAgain()
+        throw error
+      }
+    })
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.work.then(work)
+    this.work = result.catch(() => {})
+    return result
+  }
+
+  /** @param chain - the plugins that are being loaded, each because the one before depends on it */
+  private async loadNow(host: Host, name: string, chain: readonly string[]): Promise<Module> {
+    const modules = this.modulesOf(host)
+    const present = modules.get(name)
+    if (present !== undefined) return present
+    const path = [...chain, name]
+    if (chain.includes(name)) {
+      throw new PluginError(
+        'circular-depends',
+        `the plugin "${name}" depends on itself: ${path.join(' → ')}; take one of them out of "depends"`,
+      )
     }
-    this.definitions.set(name, definition)
-    for (const [host, names] of again) for (const other of names) await this.load(host, other)
+    const plugin = await this.definitionOf(name)
+    if (plugin.hostType !== undefined && plugin.hostType !== host.hostType) {
+      const kind = plugin.hostType === 'component' ? 'a Component' : 'a VirtualHost'
+      throw new PluginError('wrong-host', `the plugin "${name}" can only be loaded on ${kind}`)
+    }
+    const module = this.create(plugin, host, path)
+    await module.resolveDepends()
+    await this.addShared(plugin, host)
+    try {
+      await plugin.load?.(module)
+    } catch (error) {
+      module.dispose()
+      this.dropShared(name, host)
+      throw error
+    }
+    modules.set(name, module)
+    module.log.debug('loaded')
+    return module
   }
 
   private async tryLoad(host: Host, name: string): Promise<void> {
     try {
-      await this.load(host, name)
+      await this.loadNow(host, name, [])
     } catch (error) {
       if (error instanceof PluginError && error.code === 'unknown-plugin') {
         host.log.warn(`modules_enabled names "${name}", which Legate does not have: it is left out`)
@@ -223,16 +263,18 @@ export class ModuleManager {
     return Array.isArray(own) && own.includes(name)
   }
 
-  private neededBy(host: Host, name: string, wanted: readonly string[]): boolean {
-    return this.namesOn(host.name).some(
-      (other) => wanted.includes(other) && this.definitions.get(other)?.depends?.includes(name) === true,
-    )
+  /** Plugins, what they depend on, what that depends on … */
+  private withDepends(names: readonly string[]): ReadonlySet<string> {
+    const all = new Set(names)
+    // A set is also iterated over what is added meanwhile.
+    for (const name of all) for (const other of this.definitions.get(name)?.depends ?? []) all.add(other)
+    return all
   }
 
   private async definitionOf(name: string): Promise<PluginDefinition> {
     let definition = this.definitions.get(name)
     if (definition === undefined) {
-      definition = await importPlugin(name, this.server.pluginPaths(), this.revision)
+      definition = await importPlugin(name, pluginPathsOf(this.server.config), this.revision)
       this.definitions.set(name, definition)
     }
     return definition
@@ -247,12 +289,13 @@ export class ModuleManager {
     return modules
   }
 
-  private create(plugin: PluginDefinition, host: Host | undefined): Module {
+  private create(plugin: PluginDefinition, host: Host | undefined, chain: readonly string[] = []): Module {
     return new Module({
       server: this.server,
       host,
       plugin,
-      depends: async (name) => (host === undefined ? undefined : (await this.load(host, name)).exports),
+      depends: async (name) =>
+        host === undefined ? undefined : (await this.loadNow(host, name, chain)).exports,
     })
   }
 

@@ -68,14 +68,6 @@ export class Router {
    */
   process(origin: Origin, stanza: Stanza): void {
     const attrs = stanza.attrs
-    if (stanza.name === 'iq') {
-      const fault = iqFault(stanza)
-      if (fault !== undefined) {
-        if (mayAnswerWithError(stanza)) origin.send(errorReply(stanza, 'bad-request', fault))
-        else origin.log.debug('dropped a malformed answer', { reason: fault })
-        return
-      }
-    }
     const fromClient = origin.fullJid !== undefined
     if (fromClient) {
       attrs.from = origin.fullJid as string
@@ -96,7 +88,21 @@ export class Router {
       }
       attrs.to = to.full
     }
+    if (stanza.name === 'iq' && this.refuseIq(origin, stanza)) return
     this.post(origin, stanza, to, fromClient)
+  }
+
+  /**
+   * Answers an IQ that is not made as RFC 6120 §8.2.3 asks.
+   *
+   * @returns whether that was so
+   */
+  refuseIq(origin: Origin, stanza: Stanza): boolean {
+    const fault = iqFault(stanza)
+    if (fault === undefined) return false
+    if (mayAnswerWithError(stanza)) origin.send(errorReply(stanza, 'bad-request', fault))
+    else origin.log.debug('dropped a malformed answer', { reason: fault })
+    return true
   }
 
   /**
@@ -193,8 +199,9 @@ function iqFault(stanza: Stanza): string | undefined {
       ? undefined
       : 'An IQ of type get or set must have exactly one child element'
   }
-  if (type === 'result') {
-    return stanza.childCount <= 1 ? undefined : 'An IQ of type result must have at most one child element'
-  }
-  return type === 'error' ? undefined : "The type of an IQ must be 'get', 'set', 'result' or 'error'"
+  // A result of too many children is passed on, as Prosody does: whoever waits for it may judge it at once,
+  // instead of waiting for ever.
+  return type === 'result' || type === 'error'
+    ? undefined
+    : "The type of an IQ must be 'get', 'set', 'result' or 'error'"
 }

@@ -13,7 +13,7 @@ import { Events } from './events.ts'
 import { Host } from './host.ts'
 import type { Logger } from './log.ts'
 import { ModuleManager } from './modules.ts'
-import { loadTlsMaterial, type TlsMaterial } from './net/certificates.ts'
+import { loadTlsMaterial, type TlsMaterial, type TlsOptions } from './net/certificates.ts'
 import { Listeners, type ListeningAddress } from './net/listeners.ts'
 import { Router, type StanzaEvent } from './router.ts'
 import { StanzaError } from './stanza/errors.ts'
@@ -69,8 +69,7 @@ export class Server {
 
   /** The data folder. */
   get dataPath(): string {
-    const path = readOption(this.config, '*', 'data_path', coreOptions.data_path)
-    return resolve(this.config.directory, path)
+    return dataPathOf(this.config)
   }
 
   /** Where the server listens. */
@@ -83,7 +82,7 @@ export class Server {
     if (this.state !== 'new') throw new Error('a server can be started once')
     this.state = 'started'
     try {
-      this.driver = new ChosenStorage(this.dataPath, (host, store) => this.storageOf(host, store))
+      this.driver = new ChosenStorage(this.dataPath, (host, store) => storageKindOf(this.config, host, store))
       for (const { name } of servedHosts(this.config)) await this.activateHost(name)
       await this.listeners.start()
     } catch (error) {
@@ -109,6 +108,21 @@ export class Server {
     return work
   }
 
+  /**
+   * Reads all certificates again: one that was renewed in its place, or a self-signed one that has grown old, is
+   * replaced for the connections to come.
+   */
+  async renewCertificates(): Promise<void> {
+    for (const host of [...this.hosts.values()]) {
+      if (host.hostType !== 'host') continue
+      try {
+        await this.loadTls(host.name)
+      } catch (error) {
+        this.log.error('a certificate could not be read again, the old one stays', { host: host.name, error })
+      }
+    }
+  }
+
   /** A table by name that plugins share; made if it is not there. */
   sharedTable<T extends object>(name: string, create: () => T): T {
     let table = this.tables.get(name)
@@ -122,13 +136,6 @@ export class Server {
   /** What an option is for a host, checked and with its default. */
   readOption(host: string, name: string, spec: OptionSpec): unknown {
     return readOption(this.config, host, name, spec)
-  }
-
-  /** Folders of the operator's own plugins. */
-  pluginPaths(): string[] {
-    const paths = this.config.get('*', 'plugin_paths')
-    if (!Array.isArray(paths)) return []
-    return paths.map((path) => resolve(this.config.directory, String(path)))
   }
 
   /** The certificate of a host. */
@@ -170,13 +177,6 @@ export class Server {
     return true
   }
 
-  private storageOf(host: string, store: string): StorageKind {
-    const { storage, default_storage } = coreOptions
-    const chosen = readOption(this.config, host, 'storage', storage)
-    const kind = typeof chosen === 'string' ? chosen : chosen?.[store]
-    return kind ?? readOption(this.config, host, 'default_storage', default_storage)
-  }
-
   private async activateHost(name: string): Promise<void> {
     const declared = this.config.hosts.find((host) => host.name === name)!
     const users =
@@ -208,20 +208,8 @@ export class Server {
   }
 
   private async loadTls(name: string): Promise<void> {
-    const folder = readOption(this.config, name, 'certificates', coreOptions.certificates)
-    const certificate = readOption(this.config, name, 'certificate', coreOptions.certificate)
-    const ssl = readOption(this.config, name, 'ssl', coreOptions.ssl)
-    const material = await loadTlsMaterial(
-      {
-        host: name,
-        ssl: certificate === undefined ? ssl : { certificate, ...ssl },
-        certificates: resolve(this.config.directory, folder),
-        dataPath: this.dataPath,
-        configDirectory: this.config.directory,
-      },
-      this.log.child('tls'),
-    )
-    this.tls.set(name, material)
+    const material = await loadTlsMaterial(tlsOptionsOf(this.config, name), this.log.child('tls'))
+    if (this.hosts.has(name)) this.tls.set(name, material) // it may have gone meanwhile
   }
 
   private async applyConfig(config: Config): Promise<void> {
@@ -274,6 +262,33 @@ export class Server {
       connection.destroy()
     }
   }
+}
+
+/** The data folder, absolute. */
+export function dataPathOf(config: Config): string {
+  return resolve(config.directory, readOption(config, '*', 'data_path', coreOptions.data_path))
+}
+
+/** Where the certificate of a host comes from. */
+export function tlsOptionsOf(config: Config, host: string): TlsOptions {
+  const folder = readOption(config, host, 'certificates', coreOptions.certificates)
+  const certificate = readOption(config, host, 'certificate', coreOptions.certificate)
+  const ssl = readOption(config, host, 'ssl', coreOptions.ssl)
+  return {
+    host,
+    ssl: certificate === undefined ? ssl : { certificate, ...ssl },
+    certificates: resolve(config.directory, folder),
+    dataPath: dataPathOf(config),
+    configDirectory: config.directory,
+  }
+}
+
+/** The storage that a store of a host is kept in. */
+export function storageKindOf(config: Config, host: string, store: string): StorageKind {
+  const { storage, default_storage } = coreOptions
+  const chosen = readOption(config, host, 'storage', storage)
+  const kind = typeof chosen === 'string' ? chosen : chosen?.[store]
+  return kind ?? readOption(config, host, 'default_storage', default_storage)
 }
 
 /** A host with `enabled = false` is not served. */

@@ -25,6 +25,9 @@ class Entry implements Timeout {
   }
 }
 
+/** What never fires, as of an option that is set to "never". */
+const NEVER: Timeout = { cancel() {} }
+
 /** Calls back after some seconds; adding and cancelling cost the same for one and for a million. */
 export class TimerWheel {
   private readonly slots: Set<Entry>[] = Array.from({ length: SLOTS }, () => new Set<Entry>())
@@ -38,10 +41,13 @@ export class TimerWheel {
   }
 
   /**
-   * @param seconds - at least; fires up to a quarter of a second later
+   * @param seconds - at least; fires up to half a second later. With Infinity it never does
    * @param fire - called once
+   * @throws RangeError if it is not a number
    */
   after(seconds: number, fire: () => void): Timeout {
+    if (Number.isNaN(seconds)) throw new RangeError('a timer needs a number of seconds')
+    if (seconds === Number.POSITIVE_INFINITY) return NEVER
     if (this.interval === undefined) {
       this.interval = setInterval(() => this.tick(), TICK_MS)
       this.interval.unref()

@@ -20,6 +20,9 @@ export interface ConnectionHandler {
   data(chunk: Buffer): void
   /** The peer will send nothing more, but may still read. */
   inputEnded(): void
+  /** What it feeds does not drain: what has come and is not worked on yet should wait until `resumed`. */
+  paused?(): void
+  resumed?(): void
   /** The connection is gone; called once. @param reason - for people, undefined if it ended in order */
   disconnected(reason: string | undefined): void
 }
@@ -48,6 +51,7 @@ export class Connection {
   private queuedLater = false
   private gone = false
   private ending = false
+  private handshaking = false
   private readonly feeders = new Set<Connection>()
   private readonly goneListeners: (() => void)[] = []
   private holds = 0
@@ -112,6 +116,11 @@ export class Connection {
   /** Sends what was written, then ends the connection. */
   end(): void {
     if (this.gone || this.ending) return
+    if (this.handshaking) {
+      // Nothing can be told to a peer that TLS is not agreed on with.
+      this.destroy()
+      return
+    }
     this.flush()
     this.ending = true
     this.socket.end()
@@ -145,11 +154,26 @@ export class Connection {
 
   /** Stops reading until `resume` has been called as often. */
   pause(): void {
-    if (this.holds++ === 0) this.socket.pause()
+    // After the end what comes is not worked on, and has to be read for the peer's end to be seen.
+    if (this.holds++ === 0 && !this.ending) this.socket.pause()
   }
 
   resume(): void {
     if (--this.holds === 0 && !this.gone) this.socket.resume()
+  }
+
+  /**
+   * Does work on what this connection has sent: whoever is written to meanwhile beyond what it takes holds
+   * this connection back.
+   */
+  feed(work: () => void): void {
+    const outer = feeder
+    feeder = this
+    try {
+      work()
+    } finally {
+      feeder = outer
+    }
   }
 
   /** Turns keep-alive probes of TCP on. */
@@ -170,9 +194,18 @@ export class Connection {
     plain.removeAllListeners('end')
     plain.removeAllListeners('close')
     const socket = new TLSSocket(plain, { isServer: true, secureContext: context })
+    // Nobody needs another handshake (RFC 6120 §5.3.5), and each one costs the server far more than the peer.
+    socket.disableRenegotiation()
+    // A TLSSocket that tls.Server has not made tells of a broken record, or of a handshake that is refused, by
+    // this event only, and stays open.
+    socket.on('_tlsError', (error: Error) => this.destroy(error.message))
     this.socket = socket
     this.attach(socket)
-    socket.once('secure', secured)
+    this.handshaking = true
+    socket.once('secure', () => {
+      this.handshaking = false
+      secured()
+    })
   }
 
   private attach(socket: Socket): void {
@@ -191,7 +224,7 @@ export class Connection {
   }
 
   private readonly written = (): void => {
-    if (this.feeders.size > 0 && this.waiting < LOW_WATER) this.relieved()
+    if (this.stall !== undefined && this.waiting < LOW_WATER) this.relieved()
   }
 
   private congested(): void {
@@ -201,22 +234,32 @@ export class Connection {
     }
     if (this.stall === undefined) {
       this.stall = this.timers.after(STALL_SECONDS, () => {
-        if (this.waiting > LOW_WATER) this.destroy('the peer does not read')
         this.stall = undefined
+        if (this.waiting > LOW_WATER) this.destroy('the peer does not read')
       })
     }
-    if (feeder !== undefined && !this.feeders.has(feeder)) {
-      this.feeders.add(feeder)
-      feeder.pause()
+    // What nobody feeds now is mostly what was asked for: who does not read the answers asks no more.
+    const source = feeder ?? this
+    if (!this.feeders.has(source)) {
+      this.feeders.add(source)
+      source.pause()
+      source.handler.paused?.()
     }
   }
 
   private relieved(): void {
     this.stall?.cancel()
     this.stall = undefined
+    if (this.feeders.size === 0) return
     const feeders = [...this.feeders]
     this.feeders.clear()
-    for (const connection of feeders) connection.resume()
+    // Later: this may be called from within the work on what one of them has sent.
+    setImmediate(() => {
+      for (const connection of feeders) {
+        connection.resume()
+        connection.handler.resumed?.()
+      }
+    })
   }
 
   private finish(reason: string | undefined): void {

@@ -80,7 +80,10 @@ export class Listeners {
     for (const port of service.ports) {
       for (const address of service.interfaces) {
         const server = await this.openPort(service, port, address)
-        if (server !== undefined) servers.push(server)
+        if (server === undefined) continue
+        servers.push(server)
+        // It was taken away while its ports were being opened.
+        if (this.open.get(service) !== servers) server.close()
       }
     }
     if (servers.length === 0 && service.ports.length > 0) {
@@ -90,8 +93,10 @@ export class Listeners {
 
   private openPort(service: ServiceListener, port: number, address: string): Promise<NetServer | undefined> {
     return new Promise((resolve, reject) => {
-      const any = address === '*'
-      const server = createServer({ noDelay: true }, (socket) => service.connected(socket))
+      // Half-open, so that who has sent everything still gets the answers.
+      const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) =>
+        service.connected(socket),
+      )
       server.on('error', (error: NodeJS.ErrnoException) => {
         if (server.listening) {
           // Running out of file descriptors, for one: the server goes on with the connections it has.
@@ -104,7 +109,9 @@ export class Listeners {
           resolve(undefined)
         } else reject(new Error(`${service.name}: ${listenFailure(error, port, address)}`))
       })
-      server.listen({ port, host: any ? undefined : address, ipv6Only: address === '::' }, () => {
+      // Without a host Node would listen on IPv6 too, where "::" has its own place in the list.
+      const host = address === '*' ? '0.0.0.0' : address
+      server.listen({ port, host, ipv6Only: address === '::' }, () => {
         const bound = server.address()
         const actual = bound !== null && typeof bound === 'object' ? bound.port : port
         this.log.info(`listening for ${service.name} connections`, { address, port: actual })

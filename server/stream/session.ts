@@ -41,8 +41,6 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
   log: Logger
   /** Of the current stream; new at every restart. */
   streamId = ''
-  /** What the peer's header asked for. */
-  header: StreamHeader | undefined
   /** Whether TLS is on. */
   secure = false
   /** The certificate that was shown then; channel binding needs it. */
@@ -66,6 +64,7 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
   private headerSent = false
   private footerSent = false
   private peerClosed = false
+  private inputOver = false
   private over = false
   private holding = 0
   private readonly atEnd: { cancel(): void }[] = []
@@ -94,14 +93,25 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
   // What the connection tells.
 
   data(chunk: Buffer): void {
-    if (this.peerClosed || this.over) return
+    // While a connection is being ended it is read from only to see the peer's end.
+    if (this.peerClosed || this.connection.closed) return
     this.guard(() => this.tokenizer.write(chunk))
   }
 
   inputEnded(): void {
-    // The peer has closed its half of the connection without ending its stream.
-    this.close()
-    this.connection.end()
+    this.inputOver = true
+    // What was sent before is worked on first.
+    if (this.holding === 0) this.endAfterInput()
+  }
+
+  paused(): void {
+    if (this.holding++ === 0) this.tokenizer.pause()
+  }
+
+  resumed(): void {
+    if (--this.holding > 0) return
+    this.connection.feed(() => this.guard(() => this.tokenizer.resume()))
+    if (this.inputOver && this.holding === 0) this.endAfterInput()
   }
 
   disconnected(reason: string | undefined): void {
@@ -111,8 +121,7 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
   // What the tokenizer tells.
 
   streamOpened(header: StreamHeader): void {
-    this.header = header
-    this.streamId = randomBytes(12).toString('base64url')
+    this.streamId = newStreamId()
     this.profile.opened(this, header)
   }
 
@@ -125,7 +134,8 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
     payloadName: string,
     payloadNs: string,
   ): void {
-    if (this.footerSent) return // RFC 6120 §4.4: what comes after our end is not worked on
+    // RFC 6120 §4.4: what comes after our end is not worked on.
+    if (this.footerSent || this.over) return
     if (xmlns !== this.profile.defaultNs) attrs.xmlns = xmlns
     const stanza = Stanza.fromText(name, attrs, inner, childCount, payloadName, payloadNs)
     this.profile.received(this, stanza)
@@ -163,7 +173,6 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
   /** The next thing on the wire is a new stream header (RFC 6120 §4.3.3). */
   restart(): void {
     this.headerSent = false
-    this.header = undefined
     this.tokenizer.restart()
   }
 
@@ -172,7 +181,6 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
     this.tokenizer.stop()
     this.tokenizer = new Tokenizer(this, this.profile.limits)
     this.headerSent = false
-    this.header = undefined
   }
 
   setLimits(limits: TokenizerLimits): void {
@@ -181,14 +189,11 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
 
   /** Holds back what the peer sends next until a promise has settled. */
   hold(until: Promise<unknown>): void {
-    if (this.holding++ === 0) {
-      this.tokenizer.pause()
-      this.connection.pause()
-    }
+    this.connection.pause()
+    this.paused()
     const release = () => {
-      if (--this.holding > 0) return
       this.connection.resume()
-      if (!this.over) this.guard(() => this.tokenizer.resume())
+      this.resumed()
     }
     until.then(release, release)
   }
@@ -206,7 +211,8 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
   close(error?: StreamError): void {
     if (this.footerSent || this.over) return
     if (!this.headerSent) {
-      this.openStream({ id: this.streamId || undefined, from: this.host?.name, version: '1.0' })
+      if (this.streamId === '') this.streamId = newStreamId()
+      this.openStream({ id: this.streamId, from: this.host?.name, version: '1.0' })
     }
     if (error !== undefined) {
       this.log.info('closing the stream with an error', { condition: error.condition, text: error.message })
@@ -219,14 +225,26 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
       this.tokenizer.stop()
       this.connection.end()
     } else {
+      // The tokenizer goes on, to see the peer's end.
       this.timers.after(this.profile.closeTimeout, () => this.connection.end())
     }
+  }
+
+  /** The peer has closed its half of the connection without ending its stream. */
+  private endAfterInput(): void {
+    this.close()
+    this.connection.end()
   }
 
   private guard(work: () => void): void {
     try {
       work()
     } catch (error) {
+      if (this.footerSent) {
+        // After our end no error can be told.
+        this.connection.end()
+        return
+      }
       if (error instanceof StreamError) {
         this.close(error)
         return
@@ -239,13 +257,20 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
   private finish(reason: string | undefined): void {
     if (this.over) return
     this.over = true
-    for (const timeout of this.atEnd) timeout.cancel()
+    // A connection that is lost takes what it had sent and was not worked on with it.
+    if (!this.footerSent) this.tokenizer.stop()
+    for (const timeout of this.atEnd.splice(0)) timeout.cancel()
     try {
       this.profile.closed(this, reason)
     } catch (error) {
       this.log.error('a session could not be ended in order', { error })
     }
   }
+}
+
+/** RFC 6120 §4.7.3: unique, and not to be guessed. */
+function newStreamId(): string {
+  return randomBytes(12).toString('base64url')
 }
 
 function streamErrorText(error: StreamError): string {

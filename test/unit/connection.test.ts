@@ -1,0 +1,206 @@
+/** Connections and listeners: how they end, what they gather, and who is paused. */
+
+import { once } from 'node:events'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createLogger } from '../../server/log.ts'
+import { Connection, type ConnectionHandler } from '../../server/net/connection.ts'
+import { Listeners } from '../../server/net/listeners.ts'
+import { TimerWheel } from '../../server/timers.ts'
+
+const log = createLogger([], { directory: '.' }).logger
+let timers: TimerWheel
+let server: Server
+let port: number
+let open: Socket[]
+
+beforeEach(async () => {
+  timers = new TimerWheel((error) => expect.unreachable(String(error)))
+  server = createServer({ allowHalfOpen: true })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  port = (server.address() as { port: number }).port
+  open = []
+})
+
+afterEach(() => {
+  for (const socket of open) socket.destroy()
+  server.close()
+  timers.stop()
+})
+
+interface Pair {
+  client: Socket
+  connection: Connection
+  told: string[]
+}
+
+async function pair(handler: Partial<ConnectionHandler> = {}): Promise<Pair> {
+  const accepted = once(server, 'connection') as Promise<[Socket]>
+  const client = connect(port, '127.0.0.1')
+  open.push(client)
+  client.on('error', () => {})
+  const [socket] = await accepted
+  const told: string[] = []
+  const connection = new Connection(socket, timers, {
+    data: (chunk) => void told.push(chunk.toString()),
+    inputEnded: () => void told.push('input ended'),
+    disconnected: (reason) => void told.push(`gone: ${reason}`),
+    ...handler,
+  })
+  return { client, connection, told }
+}
+
+async function read(client: Socket): Promise<string> {
+  let text = ''
+  for await (const chunk of client) text += chunk
+  return text
+}
+
+describe('the end', () => {
+  it('what was written before it arrives, what is written after it does not', async () => {
+    const { client, connection, told } = await pair()
+    for (let i = 0; i < 1000; i++) connection.write(`${i} `)
+    connection.end()
+    connection.write('late')
+    connection.end()
+    const text = await read(client)
+    expect(text).toBe(Array.from({ length: 1000 }, (_, i) => `${i} `).join(''))
+    await connection.whenGone(2000)
+    expect(told).toEqual(['input ended', 'gone: undefined'])
+    expect(connection.closed).toBe(true)
+  })
+
+  it('the other side may end first, and is still written to', async () => {
+    const { client, connection, told } = await pair()
+    client.end('bye')
+    await expect.poll(() => told).toEqual(['bye', 'input ended'])
+    connection.write('answer')
+    connection.end()
+    expect(await read(client)).toBe('answer')
+  })
+
+  it('is told of once, with its reason', async () => {
+    const { client, connection, told } = await pair()
+    connection.destroy('enough')
+    connection.destroy('again')
+    await once(client, 'close')
+    expect(told).toEqual(['gone: enough'])
+    expect(connection.waiting).toBe(0)
+    await connection.whenGone(0)
+  })
+
+  it('a reset is a reason', async () => {
+    const { client, told } = await pair()
+    client.resetAndDestroy()
+    await expect.poll(() => told).toEqual(['gone: read ECONNRESET'])
+  })
+
+  it('a peer that does not close its side is cut off', async () => {
+    const { client, connection } = await pair()
+    client.pause()
+    const before = Date.now()
+    connection.end()
+    await connection.whenGone(9000)
+    expect(Date.now() - before).toBeLessThan(8000)
+    expect(connection.closed).toBe(true)
+  })
+})
+
+describe('pausing', () => {
+  it('is counted: it reads again when resumed as often', async () => {
+    const { client, connection, told } = await pair()
+    connection.pause()
+    connection.pause()
+    client.write('a')
+    connection.resume()
+    const other = await pair()
+    other.client.write('round trip')
+    await expect.poll(() => other.told).toEqual(['round trip'])
+    expect(told).toEqual([])
+    connection.resume()
+    await expect.poll(() => told).toEqual(['a'])
+  })
+
+  it('does not keep a connection from being seen to end', async () => {
+    const { client, connection, told } = await pair()
+    connection.pause()
+    connection.end()
+    connection.pause()
+    client.resume()
+    client.end()
+    await connection.whenGone(2000)
+    expect(told.at(-1)).toBe('gone: undefined')
+  })
+
+  it('holds back who feeds a connection that does not drain, and both know when it is over', async () => {
+    const target = await pair()
+    const events: string[] = []
+    const source = await pair({
+      data() {
+        target.connection.write('x'.repeat(8 << 20))
+      },
+      paused: () => void events.push('paused'),
+      resumed: () => void events.push('resumed'),
+    })
+    target.client.pause()
+    source.client.write('go')
+    await expect.poll(() => events).toEqual(['paused'])
+    target.client.resume()
+    await expect.poll(() => events).toEqual(['paused', 'resumed'])
+  })
+
+  it('who feeds a connection that goes away goes on', async () => {
+    const target = await pair()
+    const events: string[] = []
+    const source = await pair({
+      paused: () => void events.push('paused'),
+      resumed: () => void events.push('resumed'),
+    })
+    target.client.pause()
+    source.connection.feed(() => target.connection.write('x'.repeat(8 << 20)))
+    expect(events).toEqual(['paused'])
+    target.client.resetAndDestroy()
+    target.connection.destroy('gone')
+    await expect.poll(() => events).toEqual(['paused', 'resumed'])
+  })
+})
+
+describe('listeners', () => {
+  it('"*" is every IPv4 address, "::" every IPv6 one, on the same port', async () => {
+    const hasIpv6 = await new Promise<boolean>((resolve) => {
+      const probe = createServer().on('error', () => resolve(false))
+      probe.listen(0, '::', () => probe.close(() => resolve(true)))
+    })
+    const listeners = new Listeners(log)
+    const { port: free } = await new Promise<{ port: number }>((resolve) => {
+      const probe = createServer().listen(0, '0.0.0.0', () => {
+        const address = probe.address() as { port: number }
+        probe.close(() => resolve(address))
+      })
+    })
+    listeners.add({
+      name: 'c2s',
+      ports: [free],
+      interfaces: ['*', '::'],
+      connected: (socket) => socket.destroy(),
+    })
+    await listeners.start()
+    const addresses = listeners.addresses().map(({ address }) => address)
+    expect(addresses).toEqual(hasIpv6 ? ['0.0.0.0', '::'] : ['0.0.0.0'])
+    listeners.stop()
+    expect(listeners.addresses()).toEqual([])
+  })
+
+  it('a port that is taken is named, with the way out', async () => {
+    const listeners = new Listeners(log)
+    listeners.add({
+      name: 'c2s',
+      ports: [port],
+      interfaces: ['127.0.0.1'],
+      connected: (socket) => socket.destroy(),
+    })
+    await expect(listeners.start()).rejects.toThrow(`c2s: port ${port} on 127.0.0.1 is in use`)
+    listeners.stop()
+  })
+})
