@@ -74,6 +74,7 @@ class C2sProfile implements StreamProfile {
       throw new StreamError('unsupported-version', 'This server speaks version 1.0 of XMPP')
     }
     if (session.username !== undefined) checkFrom(session, from)
+    session.lang = header.attrs['xml:lang']
     session.log.debug('stream opened', { host: host.name, secure: session.secure })
     const features = new Stanza('stream:features')
     host.events.fire('stream-features', { origin: session, features })
@@ -84,6 +85,8 @@ class C2sProfile implements StreamProfile {
     const { xmlns } = stanza.attrs
     if (xmlns === undefined && session.type === 'c2s' && isStanzaName(stanza.name)) {
       checkFrom(session, stanza.attrs.from)
+      // RFC 6120 §8.1.5: the stream's language is the stanza's, unless that has one of its own.
+      if (session.lang !== undefined) stanza.attrs['xml:lang'] ??= session.lang
       this.module.server.router.process(session, stanza)
       return
     }
@@ -168,6 +171,7 @@ export default definePlugin({
         connection.keepAlive(options.c2s_tcp_keepalives ?? options.tcp_keepalives)
         const session = new StreamSession(connection, profile, 'c2s_unauthed', module.log, server.timers)
         server.sessions.add(session)
+        server.events.fire('session-opened', { session })
         session.log.debug('connected', { from: connection.remoteAddress })
         const timeout = server.timers.after(options.c2s_timeout, () => {
           if (session.type === 'c2s') return

@@ -220,6 +220,7 @@ export default definePlugin({
       interfaces: options.component_interfaces ?? options.local_interfaces,
       connected(socket) {
         const connection = new Connection(socket, server.timers)
+        connection.shared = true
         connection.keepAlive(options.component_tcp_keepalives ?? options.tcp_keepalives)
         const session = new StreamSession(
           connection,
@@ -229,6 +230,7 @@ export default definePlugin({
           server.timers,
         )
         server.sessions.add(session)
+        server.events.fire('session-opened', { session })
         session.log.debug('connected', { from: connection.remoteAddress })
         session.cancelAtEnd(
           server.timers.after(HANDSHAKE_TIMEOUT, () => {

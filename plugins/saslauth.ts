@@ -37,14 +37,17 @@ const options = {
 }
 type SaslModule = Module<typeof options>
 
-/** Failed attempts after which a stream is closed (RFC 6120 §6.4.5 wants 2 to 5). */
+/** Wrong credentials after which a stream is closed (RFC 6120 §6.4.5 wants 2 to 5). */
 const MOST_ATTEMPTS = 5
+/** Failures of all kinds: a client may have to find out by trial which mechanism it shares with the server. */
+const MOST_FAILURES = 10
 /** Canonical Base64; `=` alone stands for nothing at all (RFC 6120 §6.4.2). */
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
 /** What a stream is at with its authentication. */
 interface Progress {
   exchange: SaslExchange | undefined
+  wrongCredentials: number
   failures: number
 }
 
@@ -187,10 +190,11 @@ class Authenticator {
   private fail(session: StreamSession, condition: string, text: string): true {
     const progress = this.progressOf(session)
     progress.failures++
+    if (condition === 'not-authorized') progress.wrongCredentials++
     session.send(saslFailure(condition, text))
     session.log.info('authentication failed', { condition, text, from: session.connection.remoteAddress })
     this.host.events.fire('authentication-failure', { session, condition, text })
-    if (progress.failures >= MOST_ATTEMPTS) {
+    if (progress.wrongCredentials >= MOST_ATTEMPTS || progress.failures >= MOST_FAILURES) {
       session.close(new StreamError('policy-violation', 'Too many failed authentications'))
     }
     return true
@@ -199,7 +203,7 @@ class Authenticator {
   private progressOf(session: StreamSession): Progress {
     let progress = this.progress.get(session)
     if (progress === undefined) {
-      progress = { exchange: undefined, failures: 0 }
+      progress = { exchange: undefined, wrongCredentials: 0, failures: 0 }
       this.progress.set(session, progress)
     }
     return progress

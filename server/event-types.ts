@@ -17,6 +17,8 @@ export interface StreamElementEvent extends StanzaEvent {
 
 /** Events with names of their own. A plugin adds its own by declaration merging. */
 export interface EventTypes {
+  /** Somebody has connected, and nothing is known of them yet; on the server. */
+  'session-opened': SessionEvent
   /** The client's features are being put together. */
   'stream-features': { readonly origin: StreamSession; readonly features: Stanza }
   /** Somebody has proved who they are, and is not bound yet. */

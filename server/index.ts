@@ -51,8 +51,8 @@ export {
   type PluginCheck,
   type PluginDefinition,
 } from './module.ts'
-export { PluginError } from './modules.ts'
 export { Connection } from './net/connection.ts'
+export { PluginError } from './plugin-files.ts'
 export type { StanzaEvent, StanzaKind, TargetKind } from './router.ts'
 export { isStanzaName } from './router.ts'
 export type { Server } from './server.ts'
@@ -67,4 +67,5 @@ export type { KeyvalStore, MapStore, StorageDriver } from './storage/index.ts'
 export { StreamError, type StreamErrorCondition } from './stream/errors.ts'
 export { type StreamProfile, StreamSession } from './stream/session.ts'
 export type { StreamHeader, TokenizerLimits } from './stream/tokenizer.ts'
+export { detached } from './text.ts'
 export type { Timeout } from './timers.ts'

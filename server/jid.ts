@@ -13,6 +13,7 @@ import {
   prepareLocal,
   prepareResource,
 } from './jid-profiles.ts'
+import { detached } from './text.ts'
 
 export { prepareDomain, prepareLocal, prepareResource }
 
@@ -64,13 +65,13 @@ export function prepareJid(text: string): PreparedJid | undefined {
   if (known !== undefined) return known
   const aged = old.get(text)
   if (aged !== undefined) {
-    remember(aged.full === text ? aged.full : copyOf(text), aged)
+    remember(aged.full === text ? aged.full : detached(text), aged)
     return aged
   }
   if (text.length > MAX_JID_LENGTH) return undefined
   const jid = readPlain(text) ?? readAny(text)
   if (jid !== undefined && text.length <= MAX_REMEMBERED_LENGTH) {
-    remember(jid.full === text ? jid.full : copyOf(text), jid)
+    remember(jid.full === text ? jid.full : detached(text), jid)
   }
   return jid
 }
@@ -124,7 +125,7 @@ function makePrepared(
   resource: string | undefined,
   joined: string,
 ): PreparedJid {
-  const full = copyOf(joined)
+  const full = detached(joined)
   // Parts are cut from the copy, so that the text they came in can go
   const start = local === undefined ? 0 : local.length + 1
   const end = start + domain.length
@@ -135,11 +136,6 @@ function makePrepared(
     domain: full.slice(start, end),
     resource: resource === undefined ? undefined : full.slice(end + 1),
   }
-}
-
-/** The same string in memory of its own: V8 keeps the whole of what a longer slice was cut from. */
-function copyOf(text: string): string {
-  return Buffer.from(text, 'utf8').toString('utf8')
 }
 
 /** The bare JID of a prepared address. */

@@ -222,6 +222,7 @@ export class Server {
       if (wanted.get(host.name)?.type !== host.hostType) this.deactivateHost(host)
     }
     for (const { name } of served) {
+      if (this.state !== 'started') return // stopped meanwhile
       const host = this.hosts.get(name)
       try {
         if (host === undefined) await this.activateHost(name)
@@ -243,6 +244,7 @@ export class Server {
     this.state = 'stopping'
     if (wasStarted) this.events.fire('server-stopping', {})
     this.listeners.stop()
+    await this.reloading
     await this.endSessions()
     for (const host of [...this.hosts.values()].reverse()) this.modules.unloadAll(host)
     this.timers.stop()

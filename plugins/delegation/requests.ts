@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import {
   bareOf,
+  detached,
   errorReply,
   type Host,
   type Logger,
@@ -29,16 +30,24 @@ export interface DelegationCounts {
   unavailable: number
 }
 
+interface AskedAttributes {
+  readonly id: string
+  readonly from: string
+  readonly to: string | undefined
+}
+
 interface PendingRequest {
   readonly id: string
-  /** Of the asker's IQ. Its content is the manager's now, and may be large. */
-  readonly asked: Stanza['attrs']
+  /** Of the asker's IQ: what its answer needs. Its content is the manager's now, and may be large. */
+  readonly asked: AskedAttributes
   readonly origin: Origin
   readonly delegation: Delegation
   readonly manager: ManagerConnection
   readonly timeout: Timeout
 }
 
+/** Requests of one asker's session that may wait; more are refused, so that nobody fills the memory. */
+const MOST_PENDING = 10_000
 /** Characters of a manager's mistake that are logged. */
 const LONGEST_REASON = 200
 
@@ -50,6 +59,8 @@ export class Requests {
   private readonly pending = new Map<string, PendingRequest>()
   /** Connections that have been asked something: of all who leave, only these are looked for. */
   private readonly asked = new Set<StreamSession>()
+  /** How many of each asker's requests wait. */
+  private readonly pendingOf = new Map<Origin, number>()
   private readonly prefix = `${randomBytes(6).toString('base64url')}.`
   private number = 0
 
@@ -65,9 +76,17 @@ export class Requests {
 
   /** Sends a request to its manager (F2). */
   forward(request: Stanza, origin: Origin, delegation: Delegation, manager: ManagerConnection): void {
+    const waiting = this.pendingOf.get(origin) ?? 0
+    if (waiting >= MOST_PENDING) {
+      origin.send(errorReply(request, 'resource-constraint', 'Too many requests wait for their answers'))
+      return
+    }
+    this.pendingOf.set(origin, waiting + 1)
     const id = this.prefix + (++this.number).toString(36)
     const timeout = this.host.server.timers.after(delegation.timeout, () => this.timeOut(id))
-    this.pending.set(id, { id, asked: request.attrs, origin, delegation, manager, timeout })
+    const { from, to } = request.attrs
+    const asked = { id: detached(request.attrs.id!), from: from!, to }
+    this.pending.set(id, { id, asked, origin, delegation, manager, timeout })
     this.asked.add(manager.session)
     this.countsOf(delegation).forwarded++
     const wrapper = wrap(request, id, this.host.name, manager.jid)
@@ -143,7 +162,7 @@ export class Requests {
   private timeOut(id: string): void {
     const request = this.pending.get(id)
     if (request === undefined) return
-    this.pending.delete(id)
+    this.remove(request)
     this.countsOf(request.delegation).timedOut++
     this.log.warn('a manager did not answer in time', {
       ...this.about(request),
@@ -155,10 +174,13 @@ export class Requests {
   private remove(request: PendingRequest): void {
     request.timeout.cancel()
     this.pending.delete(request.id)
+    const left = this.pendingOf.get(request.origin)! - 1
+    if (left > 0) this.pendingOf.set(request.origin, left)
+    else this.pendingOf.delete(request.origin)
   }
 
   private fail({ origin, asked }: PendingRequest): void {
-    origin.send(errorReply(new Stanza('iq', asked), 'service-unavailable'))
+    origin.send(errorReply(new Stanza('iq', { ...asked }), 'service-unavailable'))
   }
 
   private about({ delegation, asked }: PendingRequest): Record<string, unknown> {
@@ -190,7 +212,7 @@ function checkedAnswer({ asked }: PendingRequest, reply: Stanza): Stanza | strin
   const unwrapped = unwrap(reply)
   if (typeof unwrapped === 'string') return unwrapped
   const { attrs, inner, childCount } = unwrapped
-  const asker = asked.from!
+  const asker = asked.from
   if (attrs.type !== 'result' && attrs.type !== 'error')
     return `the type of the inner IQ is "${attrs.type ?? ''}"`
   // RFC 6120 §8.2.3. The router leaves it to whoever waits for a result.

@@ -57,9 +57,10 @@ function readEntry(namespace: string, entry: unknown, defaultTimeout: number): D
   if (namespace === '') return 'the namespace is empty'
   if (namespace === NS_DELEGATION) return 'the delegation namespace itself can not be delegated'
   if (REMAINING_DISCO.test(namespace)) return 'service discovery can not be delegated by this version'
-  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
+  if (typeof entry !== 'object' || entry === null || (Array.isArray(entry) && entry.length > 0)) {
     return 'must be a table such as { jid = "pubsub.example.org" }'
   }
+  // An empty Lua table is neither list nor record: it lacks the jid.
   const { jid, filtering, timeout } = entry as Record<string, unknown>
   for (const key of Object.keys(entry)) {
     if (!ENTRY_KEYS.has(key)) return `"${key}" is not known here; an entry has jid, filtering and timeout`

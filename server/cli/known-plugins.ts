@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { allCoreOptions, type Config, type OptionSpec } from '../config/index.ts'
 import type { PluginDefinition } from '../module.ts'
-import { importPlugin, PluginError, pluginPathsOf } from '../modules.ts'
+import { importPlugin, PluginError, pluginPathsOf } from '../plugin-files.ts'
 
 /** What is known of plugins. */
 export interface KnownPlugins {

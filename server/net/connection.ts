@@ -8,8 +8,8 @@ import type { TimerWheel } from '../timers.ts'
 const HIGH_WATER = 1 << 20
 /** Below this many, they are read from again. */
 const LOW_WATER = 1 << 18
-/** A connection with this many bytes waiting is given up. */
-const OVERFLOW = 1 << 26
+/** A connection with this many bytes waiting is given up, unless many depend on it. */
+const OVERFLOW = 1 << 24
 /** Seconds that a peer has to close its side after ours is closed. */
 const LINGER_SECONDS = 5
 /** A connection that has been above the high-water mark for this many seconds is given up. */
@@ -25,6 +25,14 @@ export interface ConnectionHandler {
   resumed?(): void
   /** The connection is gone; called once. @param reason - for people, undefined if it ended in order */
   disconnected(reason: string | undefined): void
+}
+
+/** A rate that is kept to: what may come now, and what was when. */
+interface Throttle {
+  readonly rate: number
+  readonly most: number
+  allowance: number
+  since: number
 }
 
 const NOBODY: ConnectionHandler = { data() {}, inputEnded() {}, disconnected() {} }
@@ -45,6 +53,11 @@ function flushAll(): void {
 export class Connection {
   handler: ConnectionHandler
   readonly remoteAddress: string
+  /**
+   * Whether many depend on it, as on a component's: then it is not held back by one of them who does not
+   * read, and not given up for what many have sent it.
+   */
+  shared = false
   private socket: Socket
   private readonly timers: TimerWheel
   private queue = ''
@@ -55,6 +68,7 @@ export class Connection {
   private readonly feeders = new Set<Connection>()
   private readonly goneListeners: (() => void)[] = []
   private holds = 0
+  private throttle: Throttle | undefined
   private linger: { cancel(): void } | undefined
   private stall: { cancel(): void } | undefined
   /** Milliseconds since the epoch when bytes last came. */
@@ -176,6 +190,16 @@ export class Connection {
     }
   }
 
+  /**
+   * Reads no faster than this from now on.
+   *
+   * @param rate - bytes a second
+   * @param burst - seconds for which a silent peer saves up what it does not send
+   */
+  limitRate(rate: number, burst: number): void {
+    this.throttle = { rate, most: rate * burst, allowance: rate * burst, since: Date.now() }
+  }
+
   /** Turns keep-alive probes of TCP on. */
   keepAlive(enabled: boolean): void {
     this.socket.setKeepAlive(enabled, 60_000)
@@ -211,6 +235,7 @@ export class Connection {
   private attach(socket: Socket): void {
     socket.on('data', (chunk: Buffer) => {
       this.lastRead = Date.now()
+      if (this.throttle !== undefined) this.slowDown(this.throttle, chunk.length)
       feeder = this
       try {
         this.handler.data(chunk)
@@ -223,12 +248,21 @@ export class Connection {
     socket.on('close', () => this.finish(undefined))
   }
 
+  private slowDown(throttle: Throttle, bytes: number): void {
+    const { rate, most, since } = throttle
+    throttle.since = this.lastRead
+    throttle.allowance = Math.min(most, throttle.allowance + ((this.lastRead - since) / 1000) * rate) - bytes
+    if (throttle.allowance >= 0) return
+    this.pause()
+    this.timers.after(-throttle.allowance / rate, () => this.resume())
+  }
+
   private readonly written = (): void => {
     if (this.stall !== undefined && this.waiting < LOW_WATER) this.relieved()
   }
 
   private congested(): void {
-    if (this.waiting > OVERFLOW) {
+    if (this.waiting > OVERFLOW && !this.shared) {
       this.destroy('more data waits to be sent than is kept')
       return
     }
@@ -238,8 +272,9 @@ export class Connection {
         if (this.waiting > LOW_WATER) this.destroy('the peer does not read')
       })
     }
-    // What nobody feeds now is mostly what was asked for: who does not read the answers asks no more.
-    const source = feeder ?? this
+    // What comes from nobody, or from one whom others wait for too, is mostly what was asked for: who does
+    // not read the answers asks no more.
+    const source = feeder === undefined || feeder.shared ? this : feeder
     if (!this.feeders.has(source)) {
       this.feeders.add(source)
       source.pause()

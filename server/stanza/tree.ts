@@ -18,6 +18,14 @@ const GREATER = 0x3e
 const CDATA_OPEN = '<![CDATA['
 const CDATA_CLOSE = ']]>'
 
+/** An element of a received stanza. `@xmpp/xml` takes `xmlns=''` for none, and looks on upwards. */
+class ReceivedElement extends Element {
+  override findNS(prefix?: string): string {
+    const own = (this.attrs as Record<string, string | undefined>)[prefix ? `xmlns:${prefix}` : 'xmlns']
+    return own ?? (this.parent?.findNS(prefix) as string)
+  }
+}
+
 /**
  * The children that stand in the text between the tags of an element.
  *
@@ -63,7 +71,7 @@ export function buildChildren(inner: string, parent: Element): (Element | string
       continue
     }
     const nameEnd = endOfName(inner, open + 1)
-    const element = new Element(inner.slice(open + 1, nameEnd))
+    const element = new ReceivedElement(inner.slice(open + 1, nameEnd))
     element.attrs = new Attributes()
     element.parent = current
     children.push(element)

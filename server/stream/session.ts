@@ -39,6 +39,8 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
   readonly connection: Connection
   readonly profile: StreamProfile
   log: Logger
+  /** The language that the peer's stream header names. */
+  lang: string | undefined
   /** Of the current stream; new at every restart. */
   streamId = ''
   /** Whether TLS is on. */

@@ -41,7 +41,7 @@ describe('errors', () => {
     [
       'C1: a malformed jid',
       delegating('{ jid = "@capulet.lit" }'),
-      /delegations\["urn:x"\] of capulet\.lit: jid is no JID: "@capulet\.lit"/,
+      /delegations\["urn:x"\] of capulet\.lit: jid is no JID: '@capulet\.lit'/,
     ],
     [
       'C3: the delegation namespace',

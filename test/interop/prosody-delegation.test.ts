@@ -208,7 +208,7 @@ async function play({ c2sPort, componentPort }: Place): Promise<Record<string, S
       component.send(answer(wrapper, inner))
       await settle()
       wrapper.attrs.id = 'ID'
-      // Prosody writes the language of the stream on stanzas that have none; Legate forwards what was sent.
+      // Prosody writes a language on stanzas that have none, also where the client's stream header names none.
       if (!iq.includes('xml:lang')) delete inner.attrs['xml:lang']
     }
     seen[name] = {

@@ -174,7 +174,9 @@ describePeer('slixmpp', slixmppAvailable(), () => {
     juliet.do('ask', { type: 'get', id: 'a1', payload: `<query xmlns='${NS_ARCHIVE}' node='1'/>` })
     const forwarded = await component.next('forwarded')
     expect(forwarded).toMatchObject({ type: 'set', sender: HOST, to: MANAGER })
-    expect(forwarded['inner']).toEqual({ type: 'get', id: 'a1', from: jid })
+    // slixmpp names its language in the stream header, which makes it the stanza's (RFC 6120 §8.1.5).
+    const lang = { '{http://www.w3.org/XML/1998/namespace}lang': 'en' }
+    expect(forwarded['inner']).toEqual({ type: 'get', id: 'a1', from: jid, ...lang })
     const answer = await juliet.next('answer')
     expect(answer).toMatchObject({ id: 'a1', type: 'result', to: jid })
     expect((answer['payload'] as string[])[0]).toContain('O "Romeo" &amp; &lt;Juliet&gt; \u2665')
@@ -182,7 +184,7 @@ describePeer('slixmpp', slixmppAvailable(), () => {
     const payload = `<entry xmlns='${NS_DIARY}' day='1' mood='good'/>`
     juliet.do('ask', { type: 'set', id: 'd1', to: `romeo@${HOST}`, payload })
     const other = await component.next('forwarded')
-    expect(other['inner']).toEqual({ type: 'set', id: 'd1', from: jid, to: `romeo@${HOST}` })
+    expect(other['inner']).toEqual({ type: 'set', id: 'd1', from: jid, ...lang, to: `romeo@${HOST}` })
     expect(await juliet.next('answer')).toMatchObject({ id: 'd1', type: 'result', sender: `romeo@${HOST}` })
   })
 

@@ -4,6 +4,7 @@ import { createHash, createPrivateKey, generateKeyPairSync, X509Certificate } fr
 import { once } from 'node:events'
 import {
   chmodSync,
+  copyFileSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -23,6 +24,7 @@ import { loadTlsMaterial, type TlsMaterial, type TlsOptions } from '../../server
 import { readElements } from '../../server/net/der.ts'
 import { endPointHash } from '../../server/net/end-point.ts'
 import { makeSelfSigned } from '../../server/net/selfsigned.ts'
+import { unprivileged } from '../shared/unprivileged.ts'
 
 const DAY_MS = 24 * 3600 * 1000
 
@@ -342,7 +344,11 @@ describe('the ssl option', () => {
     await expect(load('capulet.lit', { ssl: { certificate: 'b.crt', key: 'a.key' } })).rejects.toThrow(
       'no private key in PEM',
     )
-    await expect(load('capulet.lit', { ssl: { certificate: 'b.crt' } })).rejects.toThrow('no key')
+    copyFileSync(join(folder, 'b.crt'), join(folder, 'alone.crt'))
+    await expect(load('capulet.lit', { ssl: { certificate: 'alone.crt' } })).rejects.toThrow('no key')
+    // The key beside it, as the option `certificate` has it.
+    const { source } = await load('capulet.lit', { ssl: { certificate: 'b.crt' } })
+    expect(source).toBe(join(folder, 'b.crt'))
     await expect(load('capulet.lit', { ssl: { key: 'b.key' } })).rejects.toThrow('no certificate')
     await expect(load('capulet.lit', { ssl: { certificate: 'b.crt', key: 7 } })).rejects.toThrow(
       'ssl.key of capulet.lit',
@@ -355,10 +361,12 @@ describe('the ssl option', () => {
     )
   })
 
-  it.runIf(process.getuid?.() !== 0)('with a file that may not be read', async () => {
+  it('with a file that may not be read', async () => {
     put('capulet.lit', 'a.crt', 'a.key')
     chmodSync(join(folder, 'a.key'), 0)
-    await expect(load('capulet.lit', { ssl })).rejects.toThrow('permission is denied')
+    await unprivileged(folder, () =>
+      expect(load('capulet.lit', { ssl })).rejects.toThrow('permission is denied'),
+    )
   })
 
   it('with an encrypted key', async () => {

@@ -456,6 +456,6 @@ describe("Debian's configuration of Prosody", () => {
         .map(({ option }) => option)
         .filter(Boolean)
         .sort(),
-    ).toEqual(['archive_expires_after', 'plugin_paths', 's2s_secure_auth'])
+    ).toEqual(['archive_expires_after', 's2s_secure_auth'])
   })
 })

@@ -1,0 +1,9 @@
+/** Keeping text without keeping what it was cut from. */
+
+/** Shorter strings are copied by V8 itself when they are cut. */
+const SHORTEST_SLICE = 13
+
+/** The same string in memory of its own: V8 keeps the whole of what a longer slice was cut from. */
+export function detached(text: string): string {
+  return text.length < SHORTEST_SLICE ? text : Buffer.from(text, 'utf8').toString('utf8')
+}
