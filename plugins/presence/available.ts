@@ -2,6 +2,7 @@
 
 import {
   bareOf,
+  detached,
   domainOf,
   errorReply,
   NS_CLIENT,
@@ -150,17 +151,13 @@ function withDelay(stanza: Stanza, host: string): Stanza {
   const delay = writeElement('delay', { xmlns: 'urn:xmpp:delay', from: host, stamp }, '')
   const { payloadName, payloadNs } = stanza
   const attrs: Record<string, string> = {}
-  for (const name of Object.keys(stanza.attrs)) attrs[name] = copyOf(stanza.attrs[name]!)
+  for (const name of Object.keys(stanza.attrs)) attrs[name] = detached(stanza.attrs[name]!)
   return Stanza.fromText(
     'presence',
     attrs,
-    copyOf(stanza.inner + delay),
+    detached(stanza.inner + delay),
     stanza.childCount + 1,
-    copyOf(payloadName || 'delay'),
-    copyOf(payloadName === '' ? 'urn:xmpp:delay' : payloadNs),
+    detached(payloadName || 'delay'),
+    detached(payloadName === '' ? 'urn:xmpp:delay' : payloadNs),
   )
-}
-
-function copyOf(text: string): string {
-  return Buffer.from(text, 'utf8').toString('utf8')
 }
