@@ -47,7 +47,7 @@ export interface HostOptions {
   disable_sasl_mechanisms?: OneOrMore<string>
   tls_channel_binding?: boolean
   component_secret?: string
-  component_conflict_resolve?: 'kick_new' | 'kick_old'
+  component_conflict_resolve?: 'kick_new' | 'kick_old' | 'share'
   validate_from_addresses?: boolean
   /** Bytes. */
   component_stanza_size_limit?: number
@@ -57,6 +57,7 @@ export interface HostOptions {
   /** By namespace; the plugin delegation knows what is inside. */
   delegations?: Readonly<Record<string, unknown>>
   delegation_timeout?: Period
+  delegation_compat?: OneOrMore<'urn:xmpp:delegation:1'>
   /** Options of plugins. */
   [option: string]: unknown
 }

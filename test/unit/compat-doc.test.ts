@@ -53,8 +53,14 @@ describe('prosody-compat.lua.md', () => {
   })
 
   it('names no event that nothing fires', () => {
-    const code = ['server/router.ts', 'server/server.ts', 'server/binding.ts', 'plugins/disco.ts']
-      .concat('plugins/c2s.ts', 'plugins/component.ts', 'plugins/saslauth.ts', PLUGINS_WITH_EVENTS)
+    const code = ['server/router.ts', 'server/server.ts', 'server/binding.ts', 'plugins/disco/index.ts']
+      .concat(
+        'plugins/disco/accounts.ts',
+        'plugins/c2s.ts',
+        'plugins/component.ts',
+        'plugins/saslauth.ts',
+        PLUGINS_WITH_EVENTS,
+      )
       .concat('plugins/presence/available.ts')
       .map(read)
       .join('\n')
