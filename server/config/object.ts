@@ -33,7 +33,6 @@ export interface HostOptions {
   conflict_resolve?: 'kick_old' | 'kick_new' | 'random' | 'increment'
   disco_items?: readonly (readonly [jid: string, name?: string] | { jid: string; name?: string })[]
   disco_hidden?: boolean
-  disco_expose_admins?: boolean
   c2s_require_encryption?: boolean
   allow_unencrypted_plain_auth?: boolean
   c2s_timeout?: Period

@@ -155,10 +155,6 @@ export const coreOptions = {
     schema: flag().default(false),
     description: 'Whether the component is left out of its host’s items.',
   }),
-  disco_expose_admins: option({
-    schema: flag().default(false),
-    description: 'Whether `admins` are to be seen in service discovery.',
-  }),
 } satisfies Record<string, OptionSpec>
 
 /** Read by what serves clients: c2s, tls, saslauth. */

@@ -243,7 +243,7 @@ describe('other stanzas', () => {
 function configWith(changed: ServerOptions): ReturnType<typeof configFromObject> {
   return configFromObject({
     storage: 'memory',
-    data_path: server.server.config.directory,
+    data_path: server.server.dataPath,
     interfaces: ['127.0.0.1'],
     local_interfaces: ['127.0.0.1'],
     c2s_ports: [0],
