@@ -12,7 +12,7 @@ import type { Element } from '@xmpp/xml'
 import { createServer, type Server } from '../server/index.ts'
 import { Screen } from './demo/screen.ts'
 import { type Watch, watch } from './demo/watch.ts'
-import { createNotesComponent, NS_DELEGATION, NS_NOTES } from './notes-component.ts'
+import { createNotesService, NS_NOTES } from './notes-service.ts'
 import { trustOnly } from './trust.ts'
 
 const HOST = 'capulet.lit'
@@ -31,6 +31,8 @@ const screen = new Screen(process.stdout)
 function ensure(condition: boolean, otherwise: string): asserts condition {
   if (!condition) throw new Error(otherwise)
 }
+
+const NS_DELEGATION = 'urn:xmpp:delegation:2'
 
 const isDelegation = (stanza: Element): boolean => stanza.getChild('delegation', NS_DELEGATION) !== undefined
 
@@ -65,19 +67,17 @@ async function connectComponent(server: Server): Promise<{ component: Component;
     'It shows its secret (XEP-0114), and the server tells it what it manages from now on.',
   )
   const service = `xmpp://127.0.0.1:${portOf(server, 'component')}`
-  const component = createNotesComponent({ service, domain: MANAGER, password: 'secret' })
+  const { entity: component, manager } = createNotesService(
+    { service, domain: MANAGER, password: 'secret' },
+    [HOST],
+  )
   component.reconnect.stop()
   component.on('error', () => {}) // start() throws it
   const eye = watch(component, MANAGER, 'Legate', screen)
   eye.shown = isDelegation
-  const told = new Promise<Element>((resolve) => {
-    component.on('stanza', (stanza: Element) => {
-      if (stanza.is('message') && isDelegation(stanza)) resolve(stanza)
-    })
-  })
   await component.start()
-  const delegated = (await told).getChild('delegation')?.getChild('delegated')
-  ensure(delegated?.attrs.namespace === NS_NOTES, 'the component was told of another namespace')
+  const [grant] = await manager.granted(NS_NOTES)
+  ensure(grant?.host === HOST, 'the component was told of another host')
   return { component, eye }
 }
 
@@ -180,7 +180,7 @@ async function main(folder: string): Promise<void> {
   await server.stop()
   screen.summary('That is all of it', [
     'The operator wrote: delegations = { ["urn:example:notes"] = { jid = "notes.capulet.lit" } }',
-    'The component answered IQs, and could be in any language: examples/notes-component.ts',
+    'The component is examples/notes-service.ts, forty lines; it could be in any language',
     'The client is as it always was, and never heard of either.',
   ])
 }

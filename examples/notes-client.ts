@@ -1,6 +1,6 @@
 /**
- * A client for the notes of notes-component.ts: keeps a note if one is given, and lists what there is.
- * It is a client like any other, and knows nothing of the component.
+ * A client for the notes of notes-service.ts: keeps a note if one is given, and lists what there is.
+ * It is a client like any other, and knows nothing of that service.
  */
 
 import { readFileSync } from 'node:fs'

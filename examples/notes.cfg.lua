@@ -1,8 +1,8 @@
--- The smallest configuration for examples/notes-component.ts: a host, and the component that keeps its notes.
+-- The smallest configuration for examples/notes-service.ts: a host, and the component that keeps its notes.
 --
 --   node dist/server/cli/main.js adduser juliet@localhost --config examples/notes.cfg.lua
 --   node dist/server/cli/main.js start --config examples/notes.cfg.lua
---   node dist/examples/notes-component.js
+--   node dist/examples/notes-service.js
 
 interfaces = { "127.0.0.1" }
 data_path = "data"

@@ -53,7 +53,7 @@ VirtualHost "localhost"
       jid = "pubsub.localhost";
     };
 
-    -- What examples/notes-component.ts keeps: node dist/examples/notes-component.js connects it.
+    -- What examples/notes-service.ts keeps: node dist/examples/notes-service.js connects it.
     ["urn:example:notes"] = { jid = "notes.localhost" };
 
     -- Only requests whose payload has all of these attributes, and a longer time to answer (in seconds):

@@ -2,10 +2,13 @@
 
 import { createHash, timingSafeEqual } from 'node:crypto'
 import {
+  bareOf,
+  ComponentConnections,
   Connection,
   componentOptions,
   coreOptions,
   definePlugin,
+  detached,
   domainOf,
   errorReply,
   type Host,
@@ -42,14 +45,19 @@ const HANDSHAKE_TIMEOUT = 30
 const READ_TIMEOUT = 300
 const READ_CHECK = 60
 const CLOSE_TIMEOUT = 5
+/** Requests of a component's connections whose answers are still awaited; of more, the oldest are forgotten. */
+const MOST_AWAITED = 10_000
 
-/** The component of a host: what its stream may do, and the connection if there is one. */
+/** The component of a host: what its stream may do, and its connections. */
 class ComponentHost {
   readonly module: ComponentModule
-  session: StreamSession | undefined
+  readonly connections: ComponentConnections
+  /** While connections share the work: who awaits the answer to a request that one of them has sent. */
+  private readonly awaited = new Map<string, StreamSession>()
 
-  constructor(module: ComponentModule) {
+  constructor(module: ComponentModule, connections: ComponentConnections) {
     this.module = module
+    this.connections = connections
   }
 
   get host(): Host {
@@ -72,27 +80,30 @@ class ComponentHost {
       log.warn('a component gave a wrong secret', { from })
       throw new StreamError('not-authorized', 'The handshake does not fit the secret')
     }
-    if (this.session !== undefined) this.resolveConflict(from)
-    this.session = session
+    const shares = options.component_conflict_resolve === 'share'
+    if (this.connections.size > 0 && !shares) this.resolveConflict(from)
+    this.connections.add(session, shares)
     session.type = 'component'
     session.setLimits(limitsOf(this.module))
-    log.info('component connected', { from })
+    log.info('component connected', { from, connections: this.connections.size })
     session.send(new Stanza('handshake'))
     this.host.events.fire('component-authenticated', { session })
     return true
   }
 
   disconnected(session: StreamSession, reason: string | undefined): void {
-    if (this.session !== session) return
-    this.session = undefined
-    this.module.log.info('component disconnected', { reason })
+    if (!this.connections.delete(session)) return
+    if (this.connections.size === 0) this.awaited.clear()
+    this.module.log.info('component disconnected', { reason, connections: this.connections.size })
     this.host.events.fire('component-disconnected', { session, reason })
   }
 
   /** A stanza for the component, or for any address at its domain. */
   deliver({ origin, stanza }: StanzaEvent): true {
-    if (this.session !== undefined) {
-      this.session.send(stanza)
+    const { connections } = this
+    const session = connections.shared ? this.connectionFor(stanza) : connections.first
+    if (session !== undefined) {
+      session.send(stanza)
       return true
     }
     if (!mayAnswerWithError(stanza)) return true
@@ -109,14 +120,45 @@ class ComponentHost {
     return true
   }
 
+  /** A connection has sent something: an answer to its request has to come to it, not to another. */
+  sent(session: StreamSession, { name, attrs }: Stanza): void {
+    if (!this.connections.shared || name !== 'iq' || (attrs.type !== 'get' && attrs.type !== 'set')) return
+    const key = awaitedKey(attrs.id, prepareJid(attrs.to ?? '')?.full)
+    if (this.awaited.size >= MOST_AWAITED) {
+      const [oldest] = this.awaited.keys()
+      this.awaited.delete(oldest!)
+    }
+    this.awaited.set(key, session)
+  }
+
+  /** Of several connections: the one that has been named, that awaits the answer, or that the sender belongs to. */
+  private connectionFor(stanza: Stanza): StreamSession | undefined {
+    const { type, id, from } = stanza.attrs
+    const directed = this.connections.directionOf(stanza)
+    if (directed !== undefined) return directed.destroyed ? undefined : directed
+    if (stanza.name === 'iq' && (type === 'result' || type === 'error')) {
+      const key = awaitedKey(id, from)
+      const asker = this.awaited.get(key)
+      this.awaited.delete(key)
+      if (asker !== undefined && !asker.destroyed) return asker
+    }
+    return this.connections.of(bareOf(from!))
+  }
+
   private resolveConflict(from: string): void {
     if (this.module.options.component_conflict_resolve === 'kick_old') {
-      this.session!.close(new StreamError('conflict', 'Replaced by a new connection'))
+      for (const session of [...this.connections]) {
+        session.close(new StreamError('conflict', 'Replaced by a new connection'))
+      }
       return
     }
     this.module.log.warn('a second connection of the component was refused', { from })
     throw new StreamError('conflict', 'The component is connected already')
   }
+}
+
+function awaitedKey(id: string | undefined, peer: string | undefined): string {
+  return detached(`${peer ?? ''} ${id ?? ''}`)
 }
 
 function asksForIdentity(stanza: Stanza, host: string): boolean {
@@ -186,6 +228,7 @@ class ComponentProfile implements StreamProfile {
       }
       return
     }
+    component.sent(session, stanza)
     this.module.server.router.process(session, stanza)
   }
 
@@ -206,6 +249,7 @@ function checkFrom(component: ComponentHost, stanza: Stanza): void {
 }
 
 const NOTHING_SHARED = (): Map<string, ComponentHost> => new Map()
+const NO_CONNECTIONS = (): Map<string, ComponentConnections> => new Map()
 
 export default definePlugin({
   name: 'component',
@@ -250,14 +294,20 @@ export default definePlugin({
     })
   },
   load(module) {
-    const component = new ComponentHost(module)
+    const connections = new ComponentConnections()
+    const component = new ComponentHost(module, connections)
     const hosts = module.shared('component/hosts', NOTHING_SHARED)
+    // For plugins that ask which connection something goes to.
+    const connectionsOf = module.shared('component/connections', NO_CONNECTIONS)
     hosts.set(module.host.name, component)
+    connectionsOf.set(module.host.name, connections)
     module.onUnload(() => {
       hosts.delete(module.host.name)
-      const { session } = component
-      session?.close(new StreamError('host-gone', 'The component is no longer configured'))
-      if (session !== undefined) component.disconnected(session, 'the component is no longer configured')
+      for (const session of [...connections]) {
+        session.close(new StreamError('host-gone', 'The component is no longer configured'))
+        component.disconnected(session, 'the component is no longer configured')
+      }
+      connectionsOf.delete(module.host.name)
     })
     for (const kind of ['iq', 'message', 'presence'] as const) {
       for (const target of ['bare', 'full', 'host'] as const) {

@@ -60,6 +60,8 @@ export interface EventTypes {
   'host-disco-items-node': EventTypes['host-disco-info-node']
   'account-disco-info-node': EventTypes['host-disco-info-node'] & { readonly username: string }
   'account-disco-items-node': EventTypes['account-disco-info-node']
+  /** Nobody knows the node of the account, or the asker may not know of the account. */
+  'account-disco-unserved': StanzaEvent & { readonly username: string; readonly node: string }
   'host-disco-items': {
     readonly origin: StanzaEvent['origin']
     readonly stanza: Stanza

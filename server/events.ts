@@ -92,6 +92,20 @@ export class Events {
     return full === undefined ? undefined : this.fire(full, event)
   }
 
+  /**
+   * Fires an event, and tells after each handler whose it was.
+   *
+   * @returns as of `fire`
+   */
+  fireObserved(name: string, event: unknown, ran: (owner: string) => void): unknown {
+    for (const registration of this.handlers.get(name) ?? NONE) {
+      const result = this.run([registration], name, event)
+      ran(registration.owner)
+      if (result !== undefined) return result
+    }
+    return undefined
+  }
+
   private run(list: readonly Registration[], name: string, event: unknown): unknown {
     for (let i = 0; i < list.length; i++) {
       const registration = list[i]!

@@ -11,6 +11,7 @@ export {
 } from './auth/sasl.ts'
 export type { Users } from './auth/users.ts'
 export { bindResource, type ConflictPolicy, unbindResource } from './binding.ts'
+export { ComponentConnections } from './component-connections.ts'
 export {
   type Config,
   ConfigError,
@@ -59,6 +60,17 @@ export type { Server } from './server.ts'
 export type { Origin, SessionType } from './session.ts'
 export { endOfContent, endOfTag } from './stanza/cursor.ts'
 export * from './stanza/errors.ts'
+export {
+  type FormField,
+  type FormFieldType,
+  type FormLayout,
+  type FormOption,
+  type FormReading,
+  FormValues,
+  formElement,
+  rawFormValues,
+  readForm,
+} from './stanza/forms.ts'
 export * from './stanza/namespaces.ts'
 export { errorReply, mayAnswerWithError, reply } from './stanza/reply.ts'
 export { type Attributes, type Child, Stanza, writeElement } from './stanza/stanza.ts'

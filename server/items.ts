@@ -3,6 +3,12 @@
 /** Lists of items by name. */
 export class ItemList {
   private readonly lists = new Map<string, { owner: string; item: unknown }[]>()
+  private changes = 0
+
+  /** Another number each time that an item comes or goes, in any list: for whoever remembers what follows from them. */
+  get revision(): number {
+    return this.changes
+  }
 
   /**
    * @param name - which list: `feature`, `identity` …
@@ -18,9 +24,12 @@ export class ItemList {
     }
     const entry = { owner, item }
     list.push(entry)
+    this.changes++
     return () => {
       const index = list.indexOf(entry)
-      if (index >= 0) list.splice(index, 1)
+      if (index < 0) return
+      list.splice(index, 1)
+      this.changes++
     }
   }
 

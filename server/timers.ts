@@ -2,6 +2,8 @@
 
 const TICK_MS = 250
 const SLOTS = 1024
+/** Milliseconds of callbacks at a stretch. What is due beyond that lets other events come first. */
+const STRETCH_MS = 1
 
 /** A handle on something that waits. */
 export interface Timeout {
@@ -33,6 +35,10 @@ export class TimerWheel {
   private readonly slots: Set<Entry>[] = Array.from({ length: SLOTS }, () => new Set<Entry>())
   private position = 0
   private interval: NodeJS.Timeout | undefined
+  /** Whose time has come, from `nextDue` on; the slots still hold them until they fire. */
+  private due: Entry[] = []
+  private nextDue = 0
+  private stretch: NodeJS.Immediate | undefined
   private readonly failed: (error: unknown) => void
 
   /** @param failed - told of what a callback throws */
@@ -74,6 +80,10 @@ export class TimerWheel {
   stop(): void {
     if (this.interval !== undefined) clearInterval(this.interval)
     this.interval = undefined
+    if (this.stretch !== undefined) clearImmediate(this.stretch)
+    this.stretch = undefined
+    this.due = []
+    this.nextDue = 0
     for (const slot of this.slots) slot.clear()
   }
 
@@ -81,18 +91,29 @@ export class TimerWheel {
     this.position = (this.position + 1) % SLOTS
     const slot = this.slots[this.position]!
     if (slot.size === 0) return
-    // What a callback adds lands in another slot, or in this one with a round to go.
-    for (const entry of [...slot]) {
-      if (entry.rounds > 0) {
-        entry.rounds--
-        continue
-      }
-      if (!slot.delete(entry)) continue // cancelled by one before it
+    for (const entry of slot) {
+      if (entry.rounds > 0) entry.rounds--
+      else this.due.push(entry)
+    }
+    if (this.stretch === undefined) this.fireDue()
+  }
+
+  private fireDue(): void {
+    this.stretch = undefined
+    const end = performance.now() + STRETCH_MS
+    while (this.nextDue < this.due.length) {
+      const entry = this.due[this.nextDue++]!
+      if (!entry.slot.delete(entry)) continue // cancelled by one before it
       try {
         entry.fire()
       } catch (error) {
         this.failed(error)
       }
+      if (performance.now() < end || this.nextDue >= this.due.length) continue
+      this.stretch = setImmediate(() => this.fireDue())
+      return
     }
+    this.due = []
+    this.nextDue = 0
   }
 }

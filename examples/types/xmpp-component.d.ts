@@ -20,8 +20,11 @@ declare module '@xmpp/component' {
     readonly element: Element
   }
 
-  /** What it returns is the payload of the result, or, if it is an `<error/>`, that of the error. */
-  export type IqHandler = (context: IqContext) => Element | boolean | Promise<Element | boolean>
+  /**
+   * What it returns is the payload of the result, or, if it is an `<error/>`, that of the error; `next` leaves it
+   * to another.
+   */
+  export type IqHandler = (context: IqContext, next: () => Promise<unknown>) => unknown
 
   export interface Component extends EventEmitter {
     readonly jid: JID | null

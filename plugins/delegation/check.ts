@@ -20,7 +20,8 @@ export async function checkDelegations(check: PluginCheck): Promise<ConfigProble
   const name = 'delegations'
   const table = readOption(config, host.name, name, delegationOptions.delegations)
   const timeout = readOption(config, host.name, 'delegation_timeout', delegationOptions.delegation_timeout)
-  const { delegations, problems } = readTable(table, host.name, timeout)
+  const compat = readOption(config, host.name, 'delegation_compat', delegationOptions.delegation_compat)
+  const { delegations, problems } = readTable(table, host.name, timeout, compat)
   const sentences = [...problems]
   for (const delegation of delegations.values()) {
     const fault = await managerFault(check, delegation)

@@ -1,25 +1,20 @@
 /** Namespace delegation (XEP-0355): IQs in a delegated namespace go to the entity that manages it. */
 
 import {
+  type ComponentConnections,
   definePlugin,
-  delegationOptions,
-  type Host,
   type Module,
   NS_DELEGATION,
-  type StanzaEvent,
   type StreamSession,
 } from '../../server/index.ts'
 import { checkDelegations } from './check.ts'
-import {
-  advertisement,
-  createRegistry,
-  isFromManager,
-  type ManagerListener,
-  managerOf,
-  type Registry,
-} from './manager.ts'
-import { type DelegationCounts, Requests } from './requests.ts'
-import { type Delegation, readTable } from './table.ts'
+import { ClientSwitch } from './client-switch.ts'
+import { Delegator } from './delegator.ts'
+import { leaveOutOwn } from './discovery-own.ts'
+import { delegateRemaining } from './discovery-remaining.ts'
+import { createRegistry, type Registry } from './manager.ts'
+import { type DelegationCounts, provideMetrics } from './metrics.ts'
+import { options } from './options.ts'
 
 /** Far ahead of everyone, as in Prosody. */
 const PRIORITY = 2 ** 32
@@ -32,120 +27,35 @@ export interface DelegationStatus {
   readonly counts: ReadonlyMap<string, DelegationCounts>
 }
 
-type DelegationModule = Module<typeof delegationOptions>
+type DelegationModule = Module<typeof options>
 
-/** The part on a VirtualHost: it delegates. */
-class Delegator implements ManagerListener {
-  private delegations: ReadonlyMap<string, Delegation> = new Map()
-  private readonly module: DelegationModule
-  private readonly host: Host
-  private readonly registry: Registry
-  readonly requests: Requests
-
-  constructor(module: DelegationModule, registry: Registry) {
-    this.module = module
-    this.host = module.host
-    this.registry = registry
-    this.requests = new Requests(module.host, module.log)
-    this.readConfig()
-  }
-
-  /** An IQ for the host, an account of it, or nobody in particular (F1). */
-  request({ origin, stanza }: StanzaEvent): true | undefined {
-    const { type, to, from } = stanza.attrs
-    if (type !== 'get' && type !== 'set') return undefined
-    const delegation = this.delegations.get(stanza.payloadNs)
-    if (delegation === undefined) return undefined
-    if (to?.includes('/') === true) return undefined // the host with a resource is a full JID
-    if (isFromManager(delegation, origin, from!)) return undefined
-    if (delegation.filtering.length > 0 && !passesFilter(delegation, stanza.payloadAttrs)) return undefined
-    const manager = managerOf(delegation, this.registry, this.module.server)
-    if (manager === undefined) this.requests.refuse(stanza, origin, delegation)
-    else this.requests.forward(stanza, origin, delegation, manager)
-    return true
-  }
-
-  /** An IQ result or error for the host: the answer of a manager, perhaps. */
-  answer({ origin, stanza }: StanzaEvent): true | undefined {
-    const { type } = stanza.attrs
-    return type === 'result' || type === 'error' ? this.requests.answer(stanza, origin) : undefined
-  }
-
-  /** Takes the table anew, and tells the managers whose list has changed (C6). */
-  reload(): void {
-    const before = this.delegations
-    this.readConfig()
-    const jids = new Set([...before.values(), ...this.delegations.values()].map(({ jid }) => jid))
-    for (const jid of jids) {
-      if (listOf(before, jid) === listOf(this.delegations, jid)) continue
-      const delegation = [...this.delegations.values(), ...before.values()].find(
-        (entry) => entry.jid === jid,
-      )!
-      this.tell(delegation)
-    }
-  }
-
-  /** The host begins to delegate: managers that are connected already are told now. */
-  loaded(): void {
-    const byManager = new Map(
-      [...this.delegations.values()].map((delegation) => [delegation.jid, delegation]),
-    )
-    for (const delegation of byManager.values()) this.tell(delegation)
-  }
-
-  connected(session: StreamSession, jid: string): void {
-    if ([...this.delegations.values()].some((delegation) => delegation.jid === jid)) {
-      this.advertise(session, jid, session.fullJid ?? jid)
-    }
-  }
-
-  disconnected(session: StreamSession): void {
-    this.requests.managerGone(session)
-  }
-
-  unload(): void {
-    this.requests.abandonAll()
-  }
-
-  private tell(delegation: Delegation): void {
-    const manager = managerOf(delegation, this.registry, this.module.server)
-    if (manager !== undefined) this.advertise(manager.session, delegation.jid, manager.jid)
-  }
-
-  private advertise(session: StreamSession, jid: string, to: string): void {
-    const managed = [...this.delegations.values()].filter((delegation) => delegation.jid === jid)
-    session.send(advertisement(this.host, to, managed))
-    this.module.log.info('told a manager of its delegations', { manager: to, namespaces: managed.length })
-  }
-
-  private readConfig(): void {
-    const { delegations, delegation_timeout } = this.module.options
-    const { delegations: read, problems } = readTable(delegations, this.host.name, delegation_timeout)
-    for (const problem of problems) this.module.log.error(problem)
-    this.delegations = read
-  }
-}
-
-/** C2 */
-function passesFilter({ filtering }: Delegation, attrs: Record<string, string | undefined>): boolean {
-  for (const name of filtering) if (attrs[name] === undefined) return false
-  return true
-}
-
-/** What a manager is told, in a form that can be compared. */
-function listOf(delegations: ReadonlyMap<string, Delegation>, jid: string): string {
-  const managed = [...delegations.values()].filter((delegation) => delegation.jid === jid)
-  return JSON.stringify(managed.map(({ namespace, filtering }) => [namespace, ...filtering]).sort())
-}
-
-function loadOnHost(module: DelegationModule, registry: Registry): void {
+function loadOnHost(module: DelegationModule, registry: Registry): Promise<void> {
   const delegator = new Delegator(module, registry)
   module.exports = delegator.requests satisfies DelegationStatus
   module.addFeature(NS_DELEGATION)
   // An IQ without `to` is fired as `iq/bare` first.
   module.hook('iq/bare', (event) => delegator.request(event), PRIORITY)
   module.hook('iq/host', (event) => delegator.request(event) ?? delegator.answer(event), PRIORITY)
-  module.hook('config-reloaded', () => delegator.reload())
+  // Older protocols are announced while the configuration allows them.
+  let older: (() => void)[] = []
+  const announceOlder = (features: readonly string[]): void => {
+    for (const withdraw of older) withdraw()
+    older = features.map((feature) => module.host.items.add('feature', feature, module.name))
+  }
+  announceOlder(module.options.delegation_compat)
+  module.onUnload(() => announceOlder([]))
+  module.hook('config-reloaded', () => {
+    announceOlder(module.options.delegation_compat)
+    delegator.reload()
+  })
+  module.hook('account-disco-info', ({ reply }) => delegator.discovery.addTo(reply.payload!))
+  module.addItem(
+    'disco-filter',
+    leaveOutOwn(module.name, (namespace) => delegator.isDelegated(namespace)),
+  )
+  delegateRemaining(module, PRIORITY, (event, name) => delegator.remaining(event, name))
+  const metrics = module.shared('metrics', () => new Map<string, () => unknown>())
+  module.onUnload(provideMetrics(metrics, registry.reports, () => delegator.metrics()))
   // A local account that manages (A3), for whichever host it does.
   const online = (session: StreamSession): void => {
     for (const listener of registry.listeners) {
@@ -161,6 +71,16 @@ function loadOnHost(module: DelegationModule, registry: Registry): void {
     if (session !== undefined) online(session)
   })
   module.hook('resource-unbind', ({ session }) => offline(session))
+  // Who is no longer available is no longer asked (C4). Ahead of the plugin that deals with presence.
+  module.hook(
+    'presence/bare',
+    ({ origin, stanza, toSelf }) => {
+      if (!toSelf || stanza.attrs.type !== 'unavailable') return
+      const session = module.server.fullJids.get(origin.fullJid ?? '')
+      if (session !== undefined) offline(session)
+    },
+    1,
+  )
   // Loaded while accounts are online: other hosts' managers among them are told now.
   for (const session of module.host.allSessions()) {
     if (session.presence !== undefined) online(session)
@@ -174,16 +94,26 @@ function loadOnHost(module: DelegationModule, registry: Registry): void {
     delegator.unload()
     for (const session of module.host.allSessions()) offline(session)
   })
+  const client = new ClientSwitch(module, registry, (namespace) => delegator.isDelegated(namespace))
+  delegator.client = client
+  module.hook('config-reloaded', () => {
+    client.follow().catch((error) => module.log.error('client mode could not be started', { error }))
+  })
+  module.onUnload(() => client.stop())
+  return client.follow()
 }
 
 function loadOnComponent(module: DelegationModule, registry: Registry): void {
   const { name } = module.host
+  const connectionsOf = module.shared('component/connections', () => new Map<string, ComponentConnections>())
   const connected = (session: StreamSession): void => {
-    registry.components.set(name, session)
+    const connections = connectionsOf.get(name)
+    if (connections === undefined) return
+    registry.components.set(name, connections)
     for (const listener of registry.listeners) listener.connected(session, name)
   }
   const disconnected = (session: StreamSession): void => {
-    if (registry.components.get(name) === session) registry.components.delete(name)
+    if (registry.components.get(name)?.size === 0) registry.components.delete(name)
     for (const listener of registry.listeners) listener.disconnected(session)
   }
   module.hook('component-authenticated', ({ session }) => connected(session))
@@ -193,18 +123,19 @@ function loadOnComponent(module: DelegationModule, registry: Registry): void {
     if (session.type === 'component' && session.host === module.host) connected(session)
   }
   module.onUnload(() => {
-    const session = registry.components.get(name)
-    if (session !== undefined) disconnected(session)
+    const connections = registry.components.get(name) ?? []
+    registry.components.delete(name)
+    for (const session of connections) disconnected(session)
   })
 }
 
 export default definePlugin({
   name: 'delegation',
-  options: delegationOptions,
+  options,
   check: checkDelegations,
   load(module) {
     const registry = module.shared('delegation/registry', createRegistry)
-    if (module.host.hostType === 'component') loadOnComponent(module, registry)
-    else loadOnHost(module, registry)
+    if (module.host.hostType === 'component') return loadOnComponent(module, registry)
+    return loadOnHost(module, registry)
   },
 })

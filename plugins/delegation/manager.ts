@@ -2,6 +2,7 @@
 
 import {
   bareOf,
+  type ComponentConnections,
   type Host,
   NS_DELEGATION,
   type Origin,
@@ -10,6 +11,7 @@ import {
   type StreamSession,
   xml,
 } from '../../server/index.ts'
+import type { MetricsReport } from './metrics.ts'
 import type { Delegation } from './table.ts'
 
 /** Told of managers that come and go; one for each VirtualHost that delegates. */
@@ -20,25 +22,30 @@ export interface ManagerListener {
 
 /** What the plugin's parts on all hosts share. */
 export interface Registry {
-  /** Connected components whose section enables `delegation`, by domain. */
-  readonly components: Map<string, StreamSession>
+  /** Connected components whose section enables `delegation`, by domain, each with one connection at least. */
+  readonly components: Map<string, ComponentConnections>
   /** VirtualHosts that enable `delegation`: only accounts of these can manage. */
   readonly hosts: Set<string>
   readonly listeners: Set<ManagerListener>
+  /** What each host counts. */
+  readonly reports: Set<MetricsReport>
 }
 
 export function createRegistry(): Registry {
-  return { components: new Map(), hosts: new Set(), listeners: new Set() }
+  return { components: new Map(), hosts: new Set(), listeners: new Set(), reports: new Set() }
 }
 
 /** Where a manager's requests go: its session, and the address that it answers from. */
 export interface ManagerConnection {
   readonly session: StreamSession
   readonly jid: string
+  /** Where several connections of a component may share the work: all of them. */
+  readonly among: ComponentConnections | undefined
 }
 
 /**
- * The connection of a delegation's manager; undefined if there is none (F7).
+ * The connection of a delegation's manager; undefined if there is none (F7). Of several connections of a
+ * component, the one for the account that a request is about (F10), which is the asker where it is about none.
  *
  * A component counts when its section enables the plugin (C5), and so does a local account's host, which
  * else would tell nobody that the account has come or gone; of an account, the full JID that is named, or the
@@ -48,22 +55,38 @@ export function managerOf(
   delegation: Delegation,
   registry: Registry,
   server: Server,
+  request?: Stanza,
 ): ManagerConnection | undefined {
   const { manager, jid } = delegation
   if (manager.local === undefined) {
-    const session = registry.components.get(manager.domain)
-    return session === undefined ? undefined : { session, jid }
+    const connections = registry.components.get(manager.domain)
+    if (connections === undefined) return undefined
+    const shared = connections.shared && request !== undefined
+    const session = shared ? connections.of(accountOf(request)) : connections.first
+    return session && { session, jid, among: connections.shared ? connections : undefined }
   }
   if (!registry.hosts.has(manager.domain)) return undefined
   if (manager.resource !== undefined) {
     const session = server.fullJids.get(jid)
-    return session?.presence === undefined ? undefined : { session, jid }
+    return session?.presence === undefined ? undefined : { session, jid, among: undefined }
   }
   const account = server.hosts.get(manager.domain)?.accounts.get(manager.local)
   for (const session of account?.sessions.values() ?? []) {
-    if (session.presence !== undefined) return { session, jid: session.fullJid! }
+    if (session.presence !== undefined) return { session, jid: session.fullJid!, among: undefined }
   }
   return undefined
+}
+
+/** Every connection of a delegation's manager: whom to tell of a change (A2, C6). */
+export function managersOf(delegation: Delegation, registry: Registry, server: Server): ManagerConnection[] {
+  const one = managerOf(delegation, registry, server)
+  if (one === undefined) return []
+  return one.among === undefined ? [one] : [...one.among].map((session) => ({ ...one, session }))
+}
+
+/** The account that a request is about (F10): it may be addressed to the host, or to nobody. */
+function accountOf({ attrs }: Stanza): string {
+  return attrs.to?.includes('@') === true ? attrs.to : bareOf(attrs.from!)
 }
 
 /**
@@ -77,9 +100,18 @@ export function isFromManager(delegation: Delegation, origin: Origin, from: stri
   return manager.resource === undefined ? bareOf(from) === jid : from === jid
 }
 
-/** The message that tells a manager what it manages for a host (A1). */
-export function advertisement(host: Host, to: string, delegations: Iterable<Delegation>): Stanza {
-  const list = xml('delegation', { xmlns: NS_DELEGATION })
+/**
+ * The message that tells a manager what it manages for a host (A1).
+ *
+ * @param xmlns - the delegation namespace that the manager speaks
+ */
+export function advertisement(
+  host: Host,
+  to: string,
+  delegations: Iterable<Delegation>,
+  xmlns: string = NS_DELEGATION,
+): Stanza {
+  const list = xml('delegation', { xmlns })
   for (const { namespace, filtering } of delegations) {
     const attributes = filtering.map((name) => xml('attribute', { name }))
     list.append(xml('delegated', { namespace }, ...attributes))

@@ -14,21 +14,10 @@ import {
   type Timeout,
 } from '../../server/index.ts'
 import type { ManagerConnection } from './manager.ts'
+import { type DelegationCounts, NamespaceMetrics, turnTime } from './metrics.ts'
+import { RepeatedWarnings } from './repeated.ts'
 import type { Delegation } from './table.ts'
 import { unwrap, wrap } from './wrapping.ts'
-
-/** How requests of a namespace have ended. */
-export interface DelegationCounts {
-  forwarded: number
-  answered: number
-  /** Answers that failed F4. */
-  refused: number
-  /** Errors of the wrapper (F6). */
-  failed: number
-  timedOut: number
-  /** There was no manager, or it left (F7). */
-  unavailable: number
-}
 
 interface AskedAttributes {
   readonly id: string
@@ -44,18 +33,28 @@ interface PendingRequest {
   readonly delegation: Delegation
   readonly manager: ManagerConnection
   readonly timeout: Timeout
+  readonly metrics: NamespaceMetrics
+  /** By `turnTime`. */
+  readonly since: number
+  /** Called when the asker has its answer. */
+  readonly done: (() => void) | undefined
 }
 
 /** Requests of one asker's session that may wait; more are refused, so that nobody fills the memory. */
 const MOST_PENDING = 10_000
+/** Namespaces with numbers of their own. Accounts may choose what they let others manage: not without end. */
+const MOST_COUNTED = 1000
+/** Milliseconds of answers at a stretch when a manager leaves; others come between. */
+const STRETCH_MS = 1
 /** Characters of a manager's mistake that are logged. */
 const LONGEST_REASON = 200
 
 /** The pending requests of one host. */
 export class Requests {
-  readonly counts = new Map<string, DelegationCounts>()
+  private readonly metrics = new Map<string, NamespaceMetrics>()
   private readonly host: Host
   private readonly log: Logger
+  private readonly warnings: RepeatedWarnings
   private readonly pending = new Map<string, PendingRequest>()
   /** Connections that have been asked something: of all who leave, only these are looked for. */
   private readonly asked = new Set<StreamSession>()
@@ -63,10 +62,12 @@ export class Requests {
   private readonly pendingOf = new Map<Origin, number>()
   private readonly prefix = `${randomBytes(6).toString('base64url')}.`
   private number = 0
+  private over = false
 
   constructor(host: Host, log: Logger) {
     this.host = host
     this.log = log
+    this.warnings = new RepeatedWarnings(host, log)
   }
 
   /** How many wait. */
@@ -74,11 +75,32 @@ export class Requests {
     return this.pending.size
   }
 
-  /** Sends a request to its manager (F2). */
-  forward(request: Stanza, origin: Origin, delegation: Delegation, manager: ManagerConnection): void {
+  /** How requests have ended, by namespace. */
+  get counts(): ReadonlyMap<string, DelegationCounts> {
+    return new Map([...this.metrics].map(([namespace, { counts }]) => [namespace, counts]))
+  }
+
+  /**
+   * Sends a request to its manager (F2).
+   *
+   * @param done - called when the asker has an answer, whichever it is
+   */
+  forward(
+    request: Stanza,
+    origin: Origin,
+    delegation: Delegation,
+    manager: ManagerConnection,
+    done?: () => void,
+  ): void {
+    if (this.over) {
+      this.refuse(request, origin, delegation)
+      done?.()
+      return
+    }
     const waiting = this.pendingOf.get(origin) ?? 0
     if (waiting >= MOST_PENDING) {
       origin.send(errorReply(request, 'resource-constraint', 'Too many requests wait for their answers'))
+      done?.()
       return
     }
     this.pendingOf.set(origin, waiting + 1)
@@ -86,16 +108,20 @@ export class Requests {
     const timeout = this.host.server.timers.after(delegation.timeout, () => this.timeOut(id))
     const { from, to } = request.attrs
     const asked = { id: detached(request.attrs.id!), from: from!, to }
-    this.pending.set(id, { id, asked, origin, delegation, manager, timeout })
+    const metrics = this.metricsOf(delegation)
+    const since = turnTime()
+    this.pending.set(id, { id, asked, origin, delegation, manager, timeout, metrics, since, done })
     this.asked.add(manager.session)
-    this.countsOf(delegation).forwarded++
-    const wrapper = wrap(request, id, this.host.name, manager.jid)
+    metrics.counts.forwarded++
+    metrics.pending++
+    const wrapper = wrap(request, id, this.host.name, manager.jid, delegation.xmlns)
+    manager.among?.direct(wrapper, manager.session)
     this.host.server.router.route(wrapper, this.host)
   }
 
   /** Answers a request that has no manager now (F7). */
   refuse(request: Stanza, origin: Origin, delegation: Delegation): void {
-    this.countsOf(delegation).unavailable++
+    this.metricsOf(delegation).counts.unavailable++
     this.log.debug('no manager is connected', { namespace: delegation.namespace, manager: delegation.jid })
     origin.send(errorReply(request, 'service-unavailable'))
   }
@@ -110,6 +136,7 @@ export class Requests {
     if (request === undefined) return undefined
     if (!isAsked(request, reply, origin)) {
       // F8: whoever it was, the request goes on waiting.
+      request.metrics.refused('F8-sender')
       this.log.warn('ignored an answer from somebody who was not asked', {
         from: reply.attrs.from,
         namespace: request.delegation.namespace,
@@ -118,7 +145,9 @@ export class Requests {
       return true
     }
     this.remove(request)
-    const counts = this.countsOf(request.delegation)
+    const { metrics } = request
+    const { counts } = metrics
+    metrics.replyTimes.add(turnTime() - request.since)
     if (reply.attrs.type === 'error') {
       counts.failed++
       this.log.info('the manager answered with an error of the wrapper', { ...this.about(request) })
@@ -126,36 +155,51 @@ export class Requests {
       return true
     }
     const answer = checkedAnswer(request, reply)
-    if (typeof answer === 'string') {
+    if (!(answer instanceof Stanza)) {
       counts.refused++
+      metrics.refused(answer.rule)
       this.log.warn('refused the answer of a manager', {
         ...this.about(request),
-        reason: answer.slice(0, LONGEST_REASON),
+        reason: answer.reason.slice(0, LONGEST_REASON),
       })
       this.fail(request)
       return true
     }
     counts.answered++
     request.origin.send(answer)
+    request.done?.()
     return true
   }
 
   /** A manager's connection is gone: whatever waits for it is answered at once (F7). */
   managerGone(session: StreamSession): void {
     if (!this.asked.delete(session)) return
-    for (const request of [...this.pending.values()]) {
-      if (request.manager.session === session) this.abandon(request)
-    }
+    const lost: PendingRequest[] = []
+    for (const request of this.pending.values()) if (request.manager.session === session) lost.push(request)
+    this.abandonEach(lost, 0)
   }
 
   /** The host stops delegating: nothing is left waiting. */
   abandonAll(): void {
+    this.over = true
     for (const request of [...this.pending.values()]) this.abandon(request)
+  }
+
+  private abandonEach(lost: readonly PendingRequest[], first: number): void {
+    const end = performance.now() + STRETCH_MS
+    for (let index = first; index < lost.length; index++) {
+      const request = lost[index]!
+      if (this.pending.get(request.id) === request) this.abandon(request)
+      if (performance.now() >= end) {
+        setImmediate(() => this.abandonEach(lost, index + 1))
+        return
+      }
+    }
   }
 
   private abandon(request: PendingRequest): void {
     this.remove(request)
-    this.countsOf(request.delegation).unavailable++
+    request.metrics.counts.unavailable++
     this.fail(request)
   }
 
@@ -163,38 +207,48 @@ export class Requests {
     const request = this.pending.get(id)
     if (request === undefined) return
     this.remove(request)
-    this.countsOf(request.delegation).timedOut++
-    this.log.warn('a manager did not answer in time', {
-      ...this.about(request),
-      seconds: request.delegation.timeout,
-    })
+    request.metrics.counts.timedOut++
+    const { namespace, jid: manager, timeout: seconds } = request.delegation
+    const common = { manager, namespace, seconds }
+    const kind = `${manager} ${namespace}`
+    this.warnings.warn(kind, 'a manager did not answer in time', { asker: request.asked.from }, common)
     this.fail(request)
   }
 
   private remove(request: PendingRequest): void {
     request.timeout.cancel()
+    request.metrics.pending--
     this.pending.delete(request.id)
     const left = this.pendingOf.get(request.origin)! - 1
     if (left > 0) this.pendingOf.set(request.origin, left)
     else this.pendingOf.delete(request.origin)
   }
 
-  private fail({ origin, asked }: PendingRequest): void {
+  private fail({ origin, asked, done }: PendingRequest): void {
     origin.send(errorReply(new Stanza('iq', { ...asked }), 'service-unavailable'))
+    done?.()
   }
 
   private about({ delegation, asked }: PendingRequest): Record<string, unknown> {
     return { manager: delegation.jid, namespace: delegation.namespace, asker: asked.from }
   }
 
-  private countsOf({ namespace }: Delegation): DelegationCounts {
-    let counts = this.counts.get(namespace)
-    if (counts === undefined) {
-      counts = { forwarded: 0, answered: 0, refused: 0, failed: 0, timedOut: 0, unavailable: 0 }
-      this.counts.set(namespace, counts)
+  /** What is counted of a delegation's namespace. */
+  metricsOf({ namespace }: Delegation): NamespaceMetrics {
+    let metrics = this.metrics.get(namespace)
+    if (metrics === undefined) {
+      const key = this.metrics.size < MOST_COUNTED ? namespace : ''
+      metrics = this.metrics.get(key) ?? new NamespaceMetrics()
+      this.metrics.set(key, metrics)
     }
-    return counts
+    return metrics
   }
+}
+
+/** What is wrong with a reply, and the rule that says so. */
+interface Refusal {
+  readonly rule: string
+  readonly reason: string
 }
 
 /**
@@ -208,19 +262,22 @@ function isAsked({ manager }: PendingRequest, reply: Stanza, origin: Origin): bo
 }
 
 /** The IQ that the asker gets, or what is wrong with the reply (F4). */
-function checkedAnswer({ asked }: PendingRequest, reply: Stanza): Stanza | string {
-  const unwrapped = unwrap(reply)
-  if (typeof unwrapped === 'string') return unwrapped
+function checkedAnswer({ asked, delegation }: PendingRequest, reply: Stanza): Stanza | Refusal {
+  const unwrapped = unwrap(reply, delegation.xmlns)
+  if (typeof unwrapped === 'string') return { rule: 'F4-wrapper', reason: unwrapped }
   const { attrs, inner, childCount } = unwrapped
   const asker = asked.from
   if (attrs.type !== 'result' && attrs.type !== 'error')
-    return `the type of the inner IQ is "${attrs.type ?? ''}"`
+    return { rule: 'F4-type', reason: `the type of the inner IQ is "${attrs.type ?? ''}"` }
   // RFC 6120 §8.2.3. The router leaves it to whoever waits for a result.
-  if (attrs.type === 'result' && childCount > 1) return `the inner result has ${childCount} children`
-  if (attrs.id !== asked.id) return 'the id of the inner IQ is not that of the request'
-  if (!isAddress(attrs.to, asker)) return `the inner IQ is addressed to "${attrs.to ?? ''}"`
+  if (attrs.type === 'result' && childCount > 1)
+    return { rule: 'F4-children', reason: `the inner result has ${childCount} children` }
+  if (attrs.id !== asked.id)
+    return { rule: 'F4-id', reason: 'the id of the inner IQ is not that of the request' }
+  if (!isAddress(attrs.to, asker))
+    return { rule: 'F4-to', reason: `the inner IQ is addressed to "${attrs.to ?? ''}"` }
   if (attrs.from !== undefined && !isAddress(attrs.from, asked.to ?? bareOf(asker))) {
-    return `the inner IQ claims to be from "${attrs.from}"`
+    return { rule: 'F4-from', reason: `the inner IQ claims to be from "${attrs.from}"` }
   }
   attrs.to = asker
   if (asked.to === undefined) delete attrs.from

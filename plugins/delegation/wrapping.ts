@@ -7,6 +7,7 @@ import {
   escapeText,
   NS_CLIENT,
   NS_DELEGATION,
+  NS_DELEGATION_1,
   NS_FORWARD,
   payloadAttributes,
   Stanza,
@@ -14,10 +15,20 @@ import {
   writeElement,
 } from '../../server/index.ts'
 
-const OPEN = `<delegation xmlns='${NS_DELEGATION}'><forwarded xmlns='${NS_FORWARD}'>`
+/** How the wrappers open: as we write them, and as libraries do that quote with `"`. */
+interface Opening {
+  readonly single: string
+  readonly double: string
+}
+
+function openingOf(xmlns: string): Opening {
+  const single = `<delegation xmlns='${xmlns}'><forwarded xmlns='${NS_FORWARD}'>`
+  return { single, double: single.replaceAll("'", '"') }
+}
+
+const OPEN = openingOf(NS_DELEGATION)
+const OPEN_1 = openingOf(NS_DELEGATION_1)
 const CLOSE = '</forwarded></delegation>'
-/** The same as libraries write it that quote with `"`. */
-const OPEN_DOUBLE = OPEN.replaceAll("'", '"')
 
 /**
  * The IQ that a manager is sent (F2).
@@ -26,10 +37,12 @@ const OPEN_DOUBLE = OPEN.replaceAll("'", '"')
  * @param id - of the new IQ
  * @param from - the host that delegates
  * @param to - the manager
+ * @param xmlns - the delegation namespace that the manager speaks
  */
-export function wrap(request: Stanza, id: string, from: string, to: string): Stanza {
-  const inner = OPEN + writeElement('iq', { xmlns: NS_CLIENT, ...request.attrs }, request.inner) + CLOSE
-  return Stanza.fromText('iq', { type: 'set', id, from, to }, inner, 1, 'delegation', NS_DELEGATION)
+export function wrap(request: Stanza, id: string, from: string, to: string, xmlns = NS_DELEGATION): Stanza {
+  const open = (xmlns === NS_DELEGATION ? OPEN : OPEN_1).single
+  const inner = open + writeElement('iq', { xmlns: NS_CLIENT, ...request.attrs }, request.inner) + CLOSE
+  return Stanza.fromText('iq', { type: 'set', id, from, to }, inner, 1, 'delegation', xmlns)
 }
 
 /** What stood in a wrapper. */
@@ -45,21 +58,23 @@ export interface Unwrapped {
 /**
  * Takes the inner IQ out of a manager's result.
  *
+ * @param xmlns - the delegation namespace of the request
  * @returns the IQ, or a sentence that says why there is none
  */
-export function unwrap(reply: Stanza): Unwrapped | string {
-  return (reply.isText ? unwrapText(reply) : undefined) ?? unwrapTree(reply)
+export function unwrap(reply: Stanza, xmlns = NS_DELEGATION): Unwrapped | string {
+  return (reply.isText ? unwrapText(reply, xmlns) : undefined) ?? unwrapTree(reply, xmlns)
 }
 
 /**
  * The quick way, for replies that are written as nearly all are. Undefined leaves it to the tree: a prefix
  * from a wrapper, space between the wrappers, several children, and everything that is wrong.
  */
-export function unwrapText(reply: Stanza): Unwrapped | undefined {
+export function unwrapText(reply: Stanza, xmlns = NS_DELEGATION): Unwrapped | undefined {
   const text = reply.inner
-  if (!text.startsWith(OPEN) && !text.startsWith(OPEN_DOUBLE)) return undefined
+  const { single, double } = xmlns === NS_DELEGATION ? OPEN : OPEN_1
+  if (!text.startsWith(single) && !text.startsWith(double)) return undefined
   for (const name in reply.attrs) if (name.startsWith('xmlns:')) return undefined
-  const open = OPEN.length
+  const open = single.length
   if (!text.startsWith('<iq ', open)) return undefined
   const tagEnd = endOfTag(text, open)
   const attrs = payloadAttributes(text.slice(open, tagEnd + 1))
@@ -89,26 +104,25 @@ function endOfElement(text: string, open: number): number {
   return text[tagEnd - 1] === '/' ? tagEnd + 1 : text.indexOf('>', endOfContent(text, tagEnd + 1)) + 1
 }
 
-/** What has to stand in what, from the outside in. */
-const WRAPPERS = [
-  ['delegation', NS_DELEGATION],
-  ['forwarded', NS_FORWARD],
-  ['iq', NS_CLIENT],
-] as const
-
 /** The careful way. */
-export function unwrapTree(reply: Stanza): Unwrapped | string {
+export function unwrapTree(reply: Stanza, xmlns = NS_DELEGATION): Unwrapped | string {
+  // What has to stand in what, from the outside in.
+  const wrappers = [
+    ['delegation', xmlns],
+    ['forwarded', NS_FORWARD],
+    ['iq', NS_CLIENT],
+  ] as const
   // Declarations in force, `xmlns` and `xmlns:PREFIX`. Elements can not be asked: they take xmlns='' for none.
   const scope = new Map([['xmlns', NS_CLIENT]])
   let element: Element = reply
   declare(scope, element)
-  for (const [name, xmlns] of WRAPPERS) {
+  for (const [name, expected] of wrappers) {
     const child = onlyChild(element, name)
     if (typeof child === 'string') return child
     declare(scope, child)
     const colon = child.name.indexOf(':')
     const namespace = scope.get(colon < 0 ? 'xmlns' : `xmlns:${child.name.slice(0, colon)}`)
-    if (namespace !== xmlns) return `the <${name}/> is in the namespace "${namespace}"`
+    if (namespace !== expected) return `the <${name}/> is in the namespace "${namespace}"`
     element = child
   }
   const attrs = new Map<string, string>()

@@ -12,7 +12,7 @@ import {
 } from '../../server/index.ts'
 import { Pairs } from './pairs.ts'
 import { readRosterSet } from './request.ts'
-import type { Contact, StoredRoster } from './roster.ts'
+import type { Contact, RosterItem, StoredRoster } from './roster.ts'
 import { type ContactChange, Rosters, rosterIq } from './rosters.ts'
 
 export type { Contact, ReadonlyRoster, RosterItem, Subscription, SubscriptionRequest } from './roster.ts'
@@ -27,6 +27,13 @@ declare module '../../server/event-types.ts' {
       /** What was known of the contact. */
       readonly contact: Contact
       readonly origin: Origin
+    }
+    /** An item of an account's roster, of one that is offline too, is new, another, or gone. */
+    'roster-item-changed': {
+      readonly username: string
+      readonly jid: string
+      /** Undefined if it is gone. */
+      readonly item: RosterItem | undefined
     }
   }
 }
@@ -58,6 +65,8 @@ export default definePlugin({
     })
     const pairs = module.shared('roster/pairs', () => new Pairs())
     const rosters = new Rosters(host, module.openStore<StoredRoster>('roster'), limits, pairs)
+    rosters.onItemChanged = (username, jid, item) =>
+      module.fireEvent('roster-item-changed', { username, jid, item })
     module.exports = rosters
     const byHost = module.shared<RostersByHost>('roster/hosts', () => new Map())
     byHost.set(host.name, rosters)

@@ -54,6 +54,8 @@ export class Rosters {
   private readonly limits: () => RosterLimits
   private readonly pairs: Pairs
   private readonly inMemory = new Map<string, Roster>()
+  /** Told when an item is written or removed, after whoever has changed it. */
+  onItemChanged: ((username: string, jid: string, item: RosterItem | undefined) => void) | undefined
   // What is under way for an account; what comes next waits for it. The promises never reject.
   private readonly queues = new Map<string, Promise<unknown>>()
 
@@ -171,6 +173,7 @@ export class Rosters {
       throw error
     }
     change.changed?.(before, after)
+    if (before.item !== after.item) this.onItemChanged?.(username, jid, after.item)
     return true
   }
 

@@ -1,6 +1,8 @@
 // legate register, adduser, passwd, deluser: they work on the storage, whether or not the server runs.
 
 import { existsSync } from 'node:fs'
+import { endedSchema } from '../admin/answers.ts'
+import type { EndReason } from '../admin/end-sessions.ts'
 import { type UserError, Users } from '../auth/users.ts'
 import { type Config, coreOptions, readOption } from '../config/index.ts'
 import { joinJid, prepareDomain, prepareJid, prepareLocal } from '../jid.ts'
@@ -8,8 +10,10 @@ import { dataPathOf, storageKindOf } from '../server.ts'
 import { openStorage, type StorageDriver } from '../storage/index.ts'
 import { readConfig } from './config-file.ts'
 import { CommandError, EXIT } from './failure.ts'
+import { plural } from './findings.ts'
 import { becomeOwnerOf } from './owner.ts'
 import { askPassword } from './password.ts'
+import { askServer, NotRunning } from './running-server.ts'
 
 /** An account that a command is about. */
 interface Account {
@@ -21,7 +25,7 @@ interface Account {
 
 /** What a command works with. */
 interface Accounts {
-  readonly account: Account
+  readonly config: Config
   readonly users: Users
   readonly storage: StorageDriver
 }
@@ -53,28 +57,49 @@ export async function addUser(configFile: string | undefined, jid: string): Prom
 }
 
 /** `legate passwd JID`. @returns the exit code */
-export async function changePassword(configFile: string | undefined, jid: string): Promise<number> {
+export async function changePassword(
+  configFile: string | undefined,
+  jid: string,
+  disconnect: boolean,
+): Promise<number> {
   const account = readAccount(jid)
-  return work(configFile, account, 'change', async ({ users }) => {
+  return work(configFile, account, 'change', async ({ config, users }) => {
     if (!(await users.exists(account.username))) throw notThere(account)
     await users.setPassword(account.username, await askPassword(account.jid))
-    console.log(`The password of ${account.jid} is changed. Sessions that are open stay open.`)
+    console.log(
+      `The password of ${account.jid} is changed.${disconnect ? '' : ' Sessions that are open stay open.'}`,
+    )
+    if (disconnect) await endSessions(config, account, 'password')
   })
 }
 
 /** `legate deluser JID`. @returns the exit code */
 export async function deleteUser(configFile: string | undefined, jid: string): Promise<number> {
   const account = readAccount(jid)
-  return work(configFile, account, 'change', async ({ users, storage }) => {
+  return work(configFile, account, 'change', async ({ config, users, storage }) => {
     if (!(await users.exists(account.username))) throw notThere(account)
     // First the account, so that nobody logs in to what is being taken apart.
     await users.delete(account.username)
     await storage.purgeUser(account.host, account.username)
-    console.log(
-      `${account.jid} is deleted, with all that was stored of it. ` +
-        'If the server runs, it ends the sessions of the account within seconds.',
-    )
+    console.log(`${account.jid} is deleted, with all that was stored of it.`)
+    await endSessions(config, account, 'deleted')
   })
+}
+
+/** Lets the server, if it runs, end the sessions of an account. @throws CommandError if they stay open */
+async function endSessions(config: Config, { username, host }: Account, reason: EndReason): Promise<void> {
+  const question = { command: 'end-sessions', host, username, reason }
+  try {
+    const { sessions } = await askServer(config, question, endedSchema)
+    if (sessions > 0) console.log(`${plural(sessions, 'session')} of it ended.`)
+  } catch (error) {
+    if (error instanceof NotRunning) return
+    if (!(error instanceof CommandError)) throw error
+    // It sees for itself that an account is gone.
+    if (reason === 'deleted')
+      console.error(`The server ends its sessions within seconds, if it runs: ${error.message}`)
+    else throw new CommandError(`the sessions that are open stay open: ${error.message}`)
+  }
 }
 
 async function create(users: Users, account: Account, password: string): Promise<void> {
@@ -143,7 +168,7 @@ async function work(
       coreOptions.default_iteration_count,
     )
     const users = new Users(storage.openKeyval(account.host, 'accounts'), { iterations })
-    await act({ account, users, storage })
+    await act({ config, users, storage })
   } finally {
     await storage.close()
   }

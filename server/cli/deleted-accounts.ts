@@ -1,14 +1,12 @@
-// Ends the sessions of accounts that `legate deluser` has taken out of the storage, which the server shares.
+// Ends the sessions of accounts that are no longer in the storage, which the server shares: where `legate deluser`
+// could not tell it over the admin channel.
 
+import { endSessions } from '../admin/end-sessions.ts'
 import { coreOptions, readOption } from '../config/index.ts'
-import type { AccountSessions, Host } from '../host.ts'
 import type { Server } from '../server.ts'
-import { StreamError } from '../stream/errors.ts'
 
 /** Seconds between two looks. */
 const INTERVAL = 10
-/** Milliseconds that a client has to end its stream. */
-const GRACE = 6000
 /** Accounts that are looked at before others have a turn. */
 const AT_ONCE = 200
 
@@ -37,22 +35,9 @@ async function look(server: Server): Promise<void> {
     const { authentication } = coreOptions
     const known = readOption(server.config, host.name, 'authentication', authentication)
     if (host.users === undefined || !known.startsWith('internal_')) continue
-    for (const account of [...host.accounts.values()]) {
-      if (!(await host.users.exists(account.username))) await endAccount(server, host, account)
+    for (const { username } of [...host.accounts.values()]) {
+      if (!(await host.users.exists(username))) await endSessions(server, host, username, 'deleted').gone
       if (++count % AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve))
     }
   }
-}
-
-async function endAccount(
-  server: Server,
-  host: Host,
-  { username, sessions }: AccountSessions,
-): Promise<void> {
-  const open = [...sessions.values()]
-  host.log.info('an account was deleted, its sessions end', { account: username, sessions: open.length })
-  for (const session of open) session.close(new StreamError('not-authorized', 'The account was deleted'))
-  await Promise.all(open.map(({ connection }) => connection.whenGone(GRACE)))
-  // What the sessions stored after the deletion must not be found by a new account of that name.
-  if (!(await host.users!.exists(username))) await server.storage.purgeUser(host.name, username)
 }

@@ -1,8 +1,12 @@
 // The process around a server: signals, reloads, crashes and the end.
 
-import type { Config } from '../config/index.ts'
-import { ConfigError } from '../config/index.ts'
-import type { Log } from '../log.ts'
+import type { ReloadOutcome } from '../admin/answers.ts'
+import type { ServerProcessView } from '../admin/commands.ts'
+import type { LoggedProblems } from '../admin/problem-log.ts'
+import { AdminError } from '../admin/protocol.ts'
+import type { ProcessStatus } from '../admin/status.ts'
+import { type Config, ConfigError, type ConfigProblem } from '../config/index.ts'
+import type { Log, Logger } from '../log.ts'
 import type { Server } from '../server.ts'
 import { CommandError, ConfigRefused, EXIT } from './failure.ts'
 import { placed } from './findings.ts'
@@ -29,23 +33,50 @@ const READ_ONCE = [
   'component_interfaces',
 ] as const
 
+/** A configuration that was read again, and what there is to tell about it. */
+export interface Reread {
+  readonly config: Config
+  readonly problems: readonly ConfigProblem[]
+}
+
 /** Runs a server and ends with it. */
-export class ServerProcess {
+export class ServerProcess implements ServerProcessView {
   readonly server: Server
   private readonly log: Log
-  private readonly reread: () => Promise<Config>
+  private readonly logged: LoggedProblems
+  private readonly reread: () => Promise<Reread>
   private ended!: (code: number) => void
   private readonly ending = new Promise<number>((resolve) => {
     this.ended = resolve
   })
   private state: 'starting' | 'ready' | 'ending' = 'starting'
-  private reload: 'none' | 'wanted' | 'running' | 'again' = 'none'
+  private becomeReady!: () => void
+  private readonly ready = new Promise<void>((resolve) => {
+    this.becomeReady = resolve
+  })
+  /** The reload that runs, and the one that comes after it. */
+  private reloading: Promise<unknown> = this.ready
+  private nextReload: Promise<ReloadOutcome> | undefined
+  private configuredAt = Date.now()
 
-  /** @param reread - gives the configuration as it is now, for a reload */
-  constructor(server: Server, log: Log, reread: () => Promise<Config>) {
+  /**
+   * @param logged - what went wrong so far
+   * @param reread - gives the configuration as it is now, for a reload
+   */
+  constructor(server: Server, log: Log, logged: LoggedProblems, reread: () => Promise<Reread>) {
     this.server = server
     this.log = log
+    this.logged = logged
     this.reread = reread
+  }
+
+  status(): ProcessStatus {
+    const { warnings, errors, last } = this.logged
+    return {
+      state: this.state,
+      configuredAt: this.configuredAt,
+      log: { warnings, errors, last, setup: this.log.problems },
+    }
   }
 
   /** Takes signals and crashes from now on. */
@@ -74,7 +105,7 @@ export class ServerProcess {
     if (this.isEnding()) return this.ending
     this.state = 'ready'
     started()
-    if (this.reload === 'wanted') void this.reloadNow()
+    this.becomeReady()
     return this.ending
   }
 
@@ -133,43 +164,84 @@ export class ServerProcess {
 
   /** Reopens the log and reads the configuration again: at SIGHUP, or when one came before `watch`. */
   hangUp(): void {
-    if (this.isEnding()) return
+    this.reload().catch(() => {}) // it ends
+  }
+
+  /**
+   * Reopens the log and reads the configuration again, as soon as the server has started. What is asked for while
+   * it is being read is one more reload after this one.
+   *
+   * @throws AdminError if the server ends meanwhile
+   */
+  async reload(): Promise<ReloadOutcome> {
+    this.refuseAtEnd()
     this.log.reopen()
-    if (this.state === 'starting' || this.reload === 'running' || this.reload === 'again') {
-      this.reload = this.state === 'starting' ? 'wanted' : 'again'
-      return
+    if (this.nextReload === undefined) {
+      this.nextReload = this.reloading.then(() => {
+        this.nextReload = undefined
+        return this.reloadNow()
+      })
+      this.reloading = this.nextReload.catch(() => {})
     }
-    void this.reloadNow()
+    return this.nextReload
   }
 
-  private async reloadNow(): Promise<void> {
+  private refuseAtEnd(): void {
+    if (this.isEnding()) throw new AdminError('the server is ending')
+  }
+
+  private async reloadNow(): Promise<ReloadOutcome> {
+    this.refuseAtEnd()
     const { logger } = this.log
-    do {
-      this.reload = 'running'
-      logger.info('reading the configuration again')
-      try {
-        const before = this.server.config
-        const config = await this.reread()
-        if (this.isEnding()) return
-        const fixed = READ_ONCE.filter((option) => differs(before.get('*', option), config.get('*', option)))
-        if (fixed.length > 0) {
-          logger.warn(`changed, but only read at the next start: ${fixed.join(', ')}`)
-        }
-        await this.server.reload(config)
-        logger.info('configuration reloaded', { hosts: this.server.hosts.size })
-      } catch (error) {
-        this.reloadFailed(error)
-      }
-    } while ((this.reload as string) === 'again')
-    this.reload = 'none'
+    logger.info('reading the configuration again')
+    const outcome = {
+      config: this.server.config.path,
+      hosts: this.server.hosts.size,
+      nextStart: [],
+      logged: [],
+    }
+    let read: Reread
+    try {
+      read = await this.reread()
+    } catch (error) {
+      return { ...outcome, taken: false, problems: this.reloadFailed(error) }
+    }
+    this.refuseAtEnd()
+    const { config, problems } = read
+    const before = this.server.config
+    const nextStart = READ_ONCE.filter((option) => differs(before.get('*', option), config.get('*', option)))
+    if (nextStart.length > 0) {
+      logger.warn(`changed, but only read at the next start: ${nextStart.join(', ')}`)
+    }
+    const logged = this.logged.collect()
+    try {
+      await this.server.reload(config)
+    } catch (error) {
+      return { ...outcome, taken: false, problems: this.reloadFailed(error), logged: logged() }
+    }
+    this.configuredAt = Date.now()
+    const hosts = this.server.hosts.size
+    logger.info('configuration reloaded', { hosts })
+    return { ...outcome, taken: true, hosts, problems: [...problems], nextStart, logged: logged() }
   }
 
-  private reloadFailed(error: unknown): void {
+  private reloadFailed(error: unknown): ConfigProblem[] {
     const { logger } = this.log
     const known = error instanceof ConfigError || error instanceof ConfigRefused
-    if (known) for (const problem of error.problems) logger.error(placed(problem))
+    if (known) tellProblems(error.problems, logger)
     else logger.error('the configuration could not be read again', { error, internal: true })
     logger.error('the configuration has mistakes: the server goes on with the old one')
+    if (known) return [...error.problems]
+    const message = `the configuration could not be read again: ${error instanceof Error ? error.message : error}`
+    return [{ severity: 'error', message }]
+  }
+}
+
+/** Logs what there is to tell about a configuration. */
+export function tellProblems(problems: readonly ConfigProblem[], log: Logger): void {
+  for (const problem of problems) {
+    if (problem.severity === 'error') log.error(placed(problem))
+    else log.warn(placed(problem))
   }
 }
 

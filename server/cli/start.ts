@@ -1,6 +1,9 @@
 // legate start: the server in the foreground, from reading the configuration to the last stream's end.
 
 import { statSync } from 'node:fs'
+import { AdminChannel, ServerRuns } from '../admin/channel.ts'
+import { adminCommands } from '../admin/commands.ts'
+import { LoggedProblems } from '../admin/problem-log.ts'
 import { type Config, type ConfigProblem, loadConfigFile } from '../config/index.ts'
 import { openLog } from '../create.ts'
 import type { Log, Logger } from '../log.ts'
@@ -9,11 +12,11 @@ import { dataPathOf, Server } from '../server.ts'
 import { findConfigFile } from './config-file.ts'
 import { watchDeletedAccounts } from './deleted-accounts.ts'
 import { examineConfig } from './examine.ts'
-import { ConfigRefused } from './failure.ts'
-import { inOrder, placed } from './findings.ts'
+import { CommandError, ConfigRefused } from './failure.ts'
+import { inOrder } from './findings.ts'
 import { knownPlugins } from './known-plugins.ts'
 import { writePidFile } from './pid-file.ts'
-import { ServerProcess } from './server-process.ts'
+import { type Reread, ServerProcess, tellProblems } from './server-process.ts'
 import { StoredAccounts } from './stored-accounts.ts'
 
 /** Milliseconds between two looks at the certificates, which may have been renewed. */
@@ -36,13 +39,22 @@ export async function start(configFile: string | undefined): Promise<number> {
   const config = await loadConfigFile(path)
   const problems = await acceptable(config)
   writePidFile(config)
-  const log = openLog(config)
-  const running = new ServerProcess(new Server(config, log.logger), log, () => reread(path, log.logger))
+  const channel = await openChannel(config)
+  const unwatched = openLog(config)
+  const logged = new LoggedProblems()
+  const log: Log = { ...unwatched, logger: logged.through(unwatched.logger) }
+  const server = new Server(config, log.logger)
+  const running = new ServerProcess(server, log, logged, () => reread(path, log.logger))
   running.watch()
   process.off('SIGHUP', hearHangUp)
   if (hungUp) running.hangUp()
   tellProblems(problems, log.logger)
   warnRoot(config, log.logger)
+  if (channel instanceof AdminChannel) channel.serve(adminCommands(running), log.logger)
+  else
+    log.logger.warn('commands such as "legate status" will not reach this server', {
+      reason: channel.message,
+    })
   try {
     return await running.run(() => started(running.server, log))
   } catch (error) {
@@ -50,6 +62,23 @@ export async function start(configFile: string | undefined): Promise<number> {
     if (!logsToConsole(config)) log.logger.error('the server can not start', { error })
     await running.closeLog()
     throw error
+  }
+}
+
+/**
+ * Opens the admin channel, until the process ends.
+ *
+ * @returns the failure, with which the server runs all the same
+ * @throws CommandError if another server has the data folder
+ */
+async function openChannel(config: Config): Promise<AdminChannel | Error> {
+  try {
+    const channel = await AdminChannel.open(dataPathOf(config))
+    process.on('exit', () => channel.remove())
+    return channel
+  } catch (error) {
+    if (error instanceof ServerRuns) throw new CommandError(error.message)
+    return error as Error
   }
 }
 
@@ -65,17 +94,11 @@ async function acceptable(config: Config): Promise<readonly ConfigProblem[]> {
 }
 
 /** The configuration as it is now. @throws ConfigError, ConfigRefused */
-async function reread(path: string, log: Logger): Promise<Config> {
+async function reread(path: string, log: Logger): Promise<Reread> {
   const config = await loadConfigFile(path)
-  tellProblems(await acceptable(config), log)
-  return config
-}
-
-function tellProblems(problems: readonly ConfigProblem[], log: Logger): void {
-  for (const problem of problems) {
-    if (problem.severity === 'error') log.error(placed(problem))
-    else log.warn(placed(problem))
-  }
+  const problems = await acceptable(config)
+  tellProblems(problems, log)
+  return { config, problems }
 }
 
 function started(server: Server, log: Log): void {

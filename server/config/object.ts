@@ -33,7 +33,6 @@ export interface HostOptions {
   conflict_resolve?: 'kick_old' | 'kick_new' | 'random' | 'increment'
   disco_items?: readonly (readonly [jid: string, name?: string] | { jid: string; name?: string })[]
   disco_hidden?: boolean
-  disco_expose_admins?: boolean
   c2s_require_encryption?: boolean
   allow_unencrypted_plain_auth?: boolean
   c2s_timeout?: Period
@@ -47,7 +46,7 @@ export interface HostOptions {
   disable_sasl_mechanisms?: OneOrMore<string>
   tls_channel_binding?: boolean
   component_secret?: string
-  component_conflict_resolve?: 'kick_new' | 'kick_old'
+  component_conflict_resolve?: 'kick_new' | 'kick_old' | 'share'
   validate_from_addresses?: boolean
   /** Bytes. */
   component_stanza_size_limit?: number
@@ -57,6 +56,7 @@ export interface HostOptions {
   /** By namespace; the plugin delegation knows what is inside. */
   delegations?: Readonly<Record<string, unknown>>
   delegation_timeout?: Period
+  delegation_compat?: OneOrMore<'urn:xmpp:delegation:1'>
   /** Options of plugins. */
   [option: string]: unknown
 }

@@ -155,10 +155,6 @@ export const coreOptions = {
     schema: flag().default(false),
     description: 'Whether the component is left out of its host’s items.',
   }),
-  disco_expose_admins: option({
-    schema: flag().default(false),
-    description: 'Whether `admins` are to be seen in service discovery.',
-  }),
 } satisfies Record<string, OptionSpec>
 
 /** Read by what serves clients: c2s, tls, saslauth. */
@@ -243,8 +239,8 @@ export const componentOptions = {
     description: 'What an external component authenticates with.',
   }),
   component_conflict_resolve: option({
-    schema: oneOf(['kick_new', 'kick_old']).default('kick_new'),
-    description: 'What happens when a component connects twice.',
+    schema: oneOf(['kick_new', 'kick_old', 'share']).default('kick_new'),
+    description: 'What happens when a component connects twice; with "share" its connections share the work.',
   }),
   validate_from_addresses: option({
     schema: flag().default(true),
@@ -273,6 +269,10 @@ export const delegationOptions = {
   delegation_timeout: option({
     schema: period(0.001).default(30),
     description: 'Seconds that a managing entity may take to answer.',
+  }),
+  delegation_compat: option({
+    schema: list(oneOf(['urn:xmpp:delegation:1']), 'namespaces').default([]),
+    description: 'Older protocols that an entry may ask for: `urn:xmpp:delegation:1` allows `version = 1`.',
   }),
 } satisfies Record<string, OptionSpec>
 

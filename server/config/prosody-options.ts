@@ -2,6 +2,7 @@
 // instead of being told of a mistake. A plugin that knows one of them goes before this list.
 
 const NAMES = `
+  disco_expose_admins
   allow_registration c2s_direct_tls_interfaces c2s_direct_tls_ports limits_resolution unlimited_jids
   access_control_allow_credentials access_control_allow_headers access_control_allow_methods
   access_control_allow_origins access_control_max_age add_permissions additional_registration_fields

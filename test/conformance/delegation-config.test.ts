@@ -186,6 +186,10 @@ const MISTAKES: [namespace: string, entry: unknown, words: string][] = [
   ['urn:bad:timeout-text', { jid: PUBSUB, timeout: 'soon' }, 'timeout must be'],
   ['urn:bad:timeout-zero', { jid: PUBSUB, timeout: 0 }, 'timeout must be'],
   ['urn:bad:timeout-negative', { jid: PUBSUB, timeout: -1 }, 'timeout must be'],
+  ['urn:bad:ordered', { jid: PUBSUB, ordered: 'yes' }, 'ordered must be true or false'],
+  ['urn:bad:version', { jid: PUBSUB, version: 3 }, 'version must be 1 or 2'],
+  ['urn:bad:version-text', { jid: PUBSUB, version: '1' }, 'version must be 1 or 2'],
+  ['urn:bad:old', { jid: PUBSUB, version: 1 }, 'delegation_compat = { "urn:xmpp:delegation:1" }'],
 ]
 
 const options = (delegations: Record<string, unknown>, more: ServerOptions = {}): ServerOptions => ({

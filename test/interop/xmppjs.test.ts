@@ -7,7 +7,7 @@ import { type Client, client, xml } from '@xmpp/client'
 import { type Component, component } from '@xmpp/component'
 import type { Element } from '@xmpp/xml'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { createNotesComponent, NS_NOTES } from '../../examples/notes-component.ts'
+import { createNotesService, NS_NOTES } from '../../examples/notes-service.ts'
 import { trustOnly } from '../../examples/trust.ts'
 import type { ServerOptions } from '../../server/config/index.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
@@ -79,7 +79,7 @@ function stanza(entity: Entity, fits: (stanza: Element) => boolean): Promise<Ele
 
 async function startManager(port: number): Promise<Component> {
   const service = `xmpp://127.0.0.1:${port}`
-  const manager = createNotesComponent({ service, domain: MANAGER, password: 'secret' })
+  const { entity: manager } = createNotesService({ service, domain: MANAGER, password: 'secret' }, [HOST])
   manager.reconnect.delay = 50
   manager.on('error', () => {})
   running.push(manager)
@@ -167,7 +167,7 @@ describe('@xmpp/client over TLS', () => {
 
   it('A1, F1 to F4: has its IQs answered by a manager with @xmpp/component', async () => {
     const service = `xmpp://127.0.0.1:${server.componentPort}`
-    const manager = createNotesComponent({ service, domain: MANAGER, password: 'secret' })
+    const { entity: manager } = createNotesService({ service, domain: MANAGER, password: 'secret' }, [HOST])
     manager.on('error', () => {})
     running.push(manager)
     const told = stanza(manager, (arrived) => arrived.is('message'))
@@ -197,7 +197,7 @@ describe('@xmpp/client over TLS', () => {
     expect(await conditionOf(asking)).toBe('service-unavailable')
   })
 
-  it('the notes component refuses a wrapper that a client has forged', async () => {
+  it('the notes service refuses a wrapper that a client has forged', async () => {
     await startManager(server.componentPort)
     const { xmpp: romeo } = newClient(server.c2sPort, 'romeo')
     await romeo.start()

@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { dyingWithUs } from './peers/process.ts'
 
 /** The command's file. */
 export const COMMAND = fileURLToPath(new URL('../../dist/server/cli/main.js', import.meta.url))
@@ -73,7 +74,8 @@ export class LegateFolder {
   /** Starts a command. */
   spawn(words: readonly string[]): ChildProcessWithoutNullStreams {
     const env = { ...process.env, NO_COLOR: '1' }
-    const child = spawn(process.execPath, [COMMAND, ...words], { cwd: this.path, env })
+    const [program = '', ...args] = [...dyingWithUs(), process.execPath, COMMAND, ...words]
+    const child = spawn(program, args, { cwd: this.path, env })
     this.children.add(child)
     child.once('exit', () => this.children.delete(child))
     return child

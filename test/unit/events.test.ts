@@ -57,6 +57,36 @@ describe('the order of handlers', () => {
   })
 })
 
+describe('an event that is observed', () => {
+  it('tells after each handler whose it was, and ends as any other', () => {
+    const { events, failures } = make()
+    const seen: string[] = []
+    const add = (owner: string, result?: unknown): void => {
+      const handler = (): unknown => {
+        seen.push(`${owner} runs`)
+        return result
+      }
+      events.add('x', handler, 0, owner)
+    }
+    add('first')
+    add('second', null)
+    add('third')
+    expect(events.fireObserved('x', {}, (owner) => seen.push(owner))).toBeNull()
+    expect(seen).toEqual(['first runs', 'first', 'second runs', 'second'])
+    expect(events.fireObserved('y', {}, () => seen.push('y'))).toBeUndefined()
+    events.add(
+      'z',
+      () => {
+        throw new Error('of z')
+      },
+      0,
+      'z',
+    )
+    expect(events.fireObserved('z', {}, () => {})).toBe('failed')
+    expect(failures.map(({ name, owner }) => [name, owner])).toEqual([['z', 'z']])
+  })
+})
+
 describe('taking handlers away', () => {
   it('leaves nothing, and may be done twice', () => {
     const { events } = make()

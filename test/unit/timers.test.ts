@@ -136,3 +136,37 @@ it('stop forgets everything', () => {
   vi.advanceTimersByTime(5000)
   expect(vi.getTimerCount()).toBe(0)
 })
+
+describe('many at once', () => {
+  it('other events come between, and each still fires once, those that are cancelled not at all', async () => {
+    vi.useRealTimers()
+    const count = 2000
+    let fired = 0
+    const busy = (): void => {
+      fired++
+      const until = performance.now() + 0.05
+      while (performance.now() < until);
+    }
+    const timeouts = Array.from({ length: count }, () => wheel.after(0.001, busy))
+    let between = 0
+    let cancelled = false
+    while (fired < count - (cancelled ? 1 : 0)) {
+      await new Promise((resolve) => setImmediate(resolve))
+      if (fired === 0 || fired >= count - 1) continue
+      between++
+      if (!cancelled) timeouts.at(-1)!.cancel()
+      cancelled = true
+    }
+    expect(between).toBeGreaterThan(3)
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(fired).toBe(count - 1)
+    expect(failures).toEqual([])
+  })
+
+  it('stopped in the middle, the rest does not fire', () => {
+    const fire = vi.fn(() => wheel.stop())
+    for (let count = 0; count < 3; count++) wheel.after(0.1, fire)
+    vi.advanceTimersByTime(10_000)
+    expect(fire).toHaveBeenCalledTimes(1)
+  })
+})

@@ -32,7 +32,7 @@ const SETPRIV = '/usr/bin/setpriv'
 const ADDRESS_IN_USE = /EADDRINUSE|address (already )?in use/i
 
 /** Makes the system end a child when this process is killed, which no handler of ours sees; Linux only. */
-function dyingWithUs(): string[] {
+export function dyingWithUs(): string[] {
   return existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL', '--'] : []
 }
 

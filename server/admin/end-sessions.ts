@@ -1,0 +1,43 @@
+/** Ends the sessions of an account that was deleted, or whose password is another now. */
+
+import type { Host } from '../host.ts'
+import type { Server } from '../server.ts'
+import { StreamError } from '../stream/errors.ts'
+
+/** Milliseconds that a client has to end its stream. */
+const GRACE = 6000
+
+const REASONS = {
+  deleted: { told: 'The account was deleted', logged: 'an account was deleted, its sessions end' },
+  password: {
+    told: 'The password was changed',
+    logged: 'a password was changed, the account’s sessions end',
+  },
+} as const
+
+/** Why sessions are ended. */
+export type EndReason = keyof typeof REASONS
+
+/** Sessions that are being ended. */
+export interface EndingSessions {
+  readonly count: number
+  /** Resolves when all are gone, and what they have stored of a deleted account is too. */
+  readonly gone: Promise<void>
+}
+
+/** Ends all sessions of an account, those without a resource too. */
+export function endSessions(server: Server, host: Host, username: string, reason: EndReason): EndingSessions {
+  const open = [...server.sessions].filter(
+    (session) => session.host === host && session.username === username && !session.destroyed,
+  )
+  const { told, logged } = REASONS[reason]
+  if (open.length > 0) host.log.info(logged, { account: username, sessions: open.length })
+  for (const session of open) session.close(new StreamError('not-authorized', told))
+  const purge = async (): Promise<void> => {
+    await Promise.all(open.map(({ connection }) => connection.whenGone(GRACE)))
+    // What the sessions stored after the deletion must not be found by a new account of that name.
+    if (reason !== 'deleted' || open.length === 0 || (await host.users?.exists(username)) !== false) return
+    await server.storage.purgeUser(host.name, username)
+  }
+  return { count: open.length, gone: purge() }
+}

@@ -1,0 +1,112 @@
+/** Ten thousand requests to a manager that says nothing (rule F7). */
+
+import { readFileSync } from 'node:fs'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { connectComponent, login, type TestStream } from '../shared/client.ts'
+import { errorLines, newId, statusOf } from '../shared/delegation.ts'
+import { startServer, type TestServer } from '../shared/server.ts'
+
+const HOST = 'capulet.lit'
+const SILENT = `silent.${HOST}`
+const NS = 'urn:example:silence'
+const ASKERS = ['juliet', 'nurse', 'tybalt', 'paris']
+const EACH = 2500
+
+let server: TestServer
+let silent: TestStream
+let askers: TestStream[]
+let romeo: TestStream
+
+beforeEach(async () => {
+  server = await startServer(
+    {
+      virtualHosts: { [HOST]: { delegations: { [NS]: { jid: SILENT, timeout: 3 } } } },
+      components: { [SILENT]: { component_secret: 'secret', modules_enabled: ['delegation'] } },
+    },
+    [...ASKERS, 'romeo'].map((user) => `${user}@${HOST}`),
+  )
+  silent = await connectComponent(server.componentPort, SILENT)
+  askers = await Promise.all(ASKERS.map((user) => login(server.c2sPort, `${user}@${HOST}/here`)))
+  romeo = await login(server.c2sPort, `romeo@${HOST}/orchard`)
+})
+
+afterEach(async () => {
+  for (const stream of [...askers, romeo, silent]) await stream.destroy()
+  await server.stop()
+  expect(errorLines(server)).toEqual([])
+})
+
+/** Reads as little of what comes as can be: the reader shares its process with the server that is measured. */
+function collect(stream: TestStream): { text(): string } {
+  const chunks: Buffer[] = []
+  stream.socket.removeAllListeners('data')
+  stream.socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+  return { text: () => Buffer.concat(chunks).toString() }
+}
+
+/** Waits for the next round of the event loop and other traffic, until something is so. */
+async function until(fits: () => boolean, meanwhile: () => Promise<void>): Promise<void> {
+  while (!fits()) await meanwhile()
+}
+
+/**
+ * Milliseconds that this thread, the server's and the clients', has worked. What else the machine does makes
+ * pauses too, which are not the server's and do not count; where the system does not tell, they do.
+ */
+function worked(): number {
+  try {
+    return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
+  } catch {
+    return performance.now()
+  }
+}
+
+/** A round trip of somebody who has nothing to do with it. @returns milliseconds of work until the answer */
+async function roundTrip(): Promise<number> {
+  const since = worked()
+  const answer = await romeo.ask(`<iq type='get' id='${newId()}'><ping xmlns='urn:xmpp:ping'/></iq>`)
+  expect(answer.attrs.type).toBe('result')
+  return worked() - since
+}
+
+it('F7: 10,000 requests time out, each exactly once, without a pause of 50 ms for others', async () => {
+  const status = await statusOf(server, HOST)
+  collect(silent)
+  const collected = askers.map(collect)
+  const requests = Array.from(
+    { length: EACH },
+    (_, number) => `<iq type='get' id='n${number}'><query xmlns='${NS}'/></iq>`,
+  ).join('')
+  for (const asker of askers) asker.send(requests)
+  await until(
+    () => (status.counts.get(NS)?.forwarded ?? 0) === EACH * ASKERS.length,
+    async () => void (await roundTrip()),
+  )
+  expect(status.size).toBe(EACH * ASKERS.length)
+  let longest = 0
+  await until(
+    () => status.size === 0,
+    async () => {
+      longest = Math.max(longest, await roundTrip())
+    },
+  )
+  // The last of them are on their way still.
+  for (let turn = 0; turn < 20; turn++) longest = Math.max(longest, await roundTrip())
+  expect(longest).toBeLessThan(50)
+  expect(status.counts.get(NS)).toMatchObject({
+    forwarded: EACH * ASKERS.length,
+    timedOut: EACH * ASKERS.length,
+  })
+  for (const [index, { text }] of collected.entries()) {
+    const asker = askers[index]!
+    asker.send(`<iq type='get' id='last'><ping xmlns='urn:xmpp:ping'/></iq>`)
+    await until(
+      () => text().includes("id='last'") || text().includes('id="last"'),
+      async () => void (await roundTrip()),
+    )
+    const ids = [...text().matchAll(/<iq [^>]*?\bid=['"](n\d+)['"]/g)].map((match) => match[1])
+    expect(ids).toHaveLength(EACH)
+    expect(new Set(ids).size).toBe(EACH)
+    expect(text().match(/<service-unavailable /g)).toHaveLength(EACH)
+  }
+})
