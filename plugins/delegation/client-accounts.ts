@@ -19,8 +19,9 @@ export async function accountCreated(
   return (await accounts.get(username))?.created
 }
 
-/** The same of the account that a manager is; 0 for a component, which the configuration names. */
+/** The same of the account that a manager is; 0 for addresses of a component, which the configuration names. */
 export function managerCreated(server: Server, jid: string): Promise<number | undefined> | 0 {
   const { local, domain } = prepareJid(jid) ?? {}
-  return local === undefined || domain === undefined ? 0 : accountCreated(server, domain, local)
+  if (local === undefined || domain === undefined) return 0
+  return server.hosts.get(domain)?.hostType === 'component' ? 0 : accountCreated(server, domain, local)
 }

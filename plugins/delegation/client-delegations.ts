@@ -3,6 +3,7 @@
 import {
   bareOf,
   type delegationOptions,
+  domainOf,
   localOf,
   type Module,
   NS_DELEGATION,
@@ -11,11 +12,11 @@ import {
   xml,
 } from '../../server/index.ts'
 import { accountCreated, managerCreated } from './client-accounts.ts'
-import { type Grant, Grants, MOST_GRANTS, type StoredGrants } from './client-grants.ts'
+import { type Grant, Grants, grantedDelegation, MOST_GRANTS, type StoredGrants } from './client-grants.ts'
 import { mayBeGranted } from './client-namespaces.ts'
 import type { clientOptions } from './client-options.ts'
 import { type ManagerConnection, managersOf, type Registry } from './manager.ts'
-import { type Delegation, readTable } from './table.ts'
+import type { Delegation } from './table.ts'
 
 export type ClientModule = Module<typeof delegationOptions & typeof clientOptions>
 
@@ -36,7 +37,7 @@ export class ClientDelegations {
     this.module = module
     this.registry = registry
     this.isConfigured = isConfigured
-    this.grants = new Grants(module.host.name, module.log, () => module.options.delegation_timeout)
+    this.grants = new Grants(module.log, () => module.options.delegation_timeout)
   }
 
   /** Reads what was kept (U5), and tells the managers that are connected. */
@@ -111,10 +112,14 @@ export class ClientDelegations {
 
   /** A manager has connected (as A2, A3): it is told of every account that has granted it something. */
   async connected(session: StreamSession, jid: string): Promise<void> {
-    if (this.grants.grantedTo(jid).length === 0) return
-    await this.verifyManager(jid)
-    for (const username of this.grants.grantedTo(jid)) {
-      if (!session.destroyed) session.send(this.listFor(username, jid, session.fullJid ?? jid))
+    // With a component, every address at it is there.
+    const isOne = (manager: string) =>
+      session.type === 'component' ? domainOf(manager) === jid : manager === jid
+    for (const manager of this.grants.managers().filter(isOne)) {
+      await this.verifyManager(manager)
+      for (const username of this.grants.grantedTo(manager)) {
+        if (!session.destroyed) session.send(this.listFor(username, manager, session.fullJid ?? manager))
+      }
     }
   }
 
@@ -171,10 +176,8 @@ export class ClientDelegations {
 
   /** Where an entity can be reached now: a component whose section enables the plugin, or an available client. */
   connectionsOf(entity: string): ManagerConnection[] {
-    const { host, server, options } = this.module
-    const some = 'urn:example:any'
-    const { delegations } = readTable({ [some]: { jid: entity } }, host.name, options.delegation_timeout)
-    return managersOf(delegations.get(some)!, this.registry, server)
+    const any = grantedDelegation('', entity, this.module.options.delegation_timeout)
+    return any === undefined ? [] : managersOf(any, this.registry, this.module.server)
   }
 
   private listFor(username: string, entity: string, to: string): Stanza {

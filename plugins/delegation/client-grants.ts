@@ -1,7 +1,7 @@
 /** What accounts have delegated themselves: by account, by manager, and in the store (U2, U3, U5). */
 
-import type { KeyvalStore, Logger } from '../../server/index.ts'
-import { type Delegation, readTable } from './table.ts'
+import { type KeyvalStore, type Logger, NS_DELEGATION, prepareJid } from '../../server/index.ts'
+import type { Delegation } from './table.ts'
 
 /** A namespace that one account has delegated. */
 export interface Grant {
@@ -17,9 +17,30 @@ export type StoredGrants = Record<string, { jid: string; since: number }>
 /** Namespaces that one account may have delegated at a time. */
 export const MOST_GRANTS = 100
 
+/**
+ * A delegation by an account, for forwarding as one of the configuration.
+ *
+ * @param jid - of any entity
+ * @param timeout - seconds that it may take
+ * @returns undefined if it is no JID
+ */
+export function grantedDelegation(namespace: string, jid: string, timeout: number): Delegation | undefined {
+  const manager = prepareJid(jid)
+  if (manager === undefined) return undefined
+  return {
+    namespace,
+    jid: manager.full,
+    manager,
+    filtering: [],
+    timeout,
+    ordered: false,
+    xmlns: NS_DELEGATION,
+    byAccount: true,
+  }
+}
+
 /** The grants of one host's accounts, in memory; with a store they are written through. */
 export class Grants {
-  private readonly host: string
   private readonly log: Logger
   private readonly timeout: () => number
   private readonly byAccount = new Map<string, Map<string, Grant>>()
@@ -28,11 +49,9 @@ export class Grants {
   private store: KeyvalStore<StoredGrants> | undefined
 
   /**
-   * @param host - whose accounts they are
    * @param timeout - seconds that managers may take; read when something is granted
    */
-  constructor(host: string, log: Logger, timeout: () => number) {
-    this.host = host
+  constructor(log: Logger, timeout: () => number) {
     this.log = log
     this.timeout = timeout
   }
@@ -82,10 +101,9 @@ export class Grants {
 
   /** Grants a namespace; another manager's grant of it ends. Call `save` after the last one. */
   put(username: string, namespace: string, jid: string, since: number): void {
-    const { delegations, problems } = readTable({ [namespace]: { jid } }, this.host, this.timeout())
-    const delegation = delegations.get(namespace)
+    const delegation = grantedDelegation(namespace, jid, this.timeout())
     if (delegation === undefined) {
-      this.log.error('a delegation by an account could not be read', { account: username, problems })
+      this.log.error('a delegation by an account could not be read', { account: username, entity: jid })
       return
     }
     this.remove(username, namespace)

@@ -2,6 +2,7 @@
 
 import {
   bareOf,
+  domainOf,
   type EventPayload,
   errorReply,
   NS_DELEGATION,
@@ -89,7 +90,8 @@ export class ClientMode {
   /** U1: an entity asks. What it did wrong is thrown, and told by whoever fired the event. */
   private request({ origin, stanza }: StanzaEvent): true {
     const entity = entityOf(origin, stanza, this.module.server)
-    if (!this.ofEntity.take(bareOf(entity))) {
+    const asking = this.asking(entity)
+    if (!this.ofEntity.take(asking)) {
       throw new StanzaError('resource-constraint', 'Too many requests; wait a minute')
     }
     const { account, namespaces } = readRequest(stanza.payload)
@@ -97,13 +99,20 @@ export class ClientMode {
       throw new StanzaError('not-allowed', 'An account does not delegate to itself')
     }
     if (this.delegations.connectionsOf(entity).length === 0) throw unreachable(origin)
-    if (!this.ofPair.take(`${bareOf(entity)} ${account.full}`)) {
+    if (!this.ofPair.take(`${asking} ${account.full}`)) {
       throw new StanzaError('resource-constraint', 'Too many requests to this account; wait ten minutes')
     }
     if (account.domain !== this.module.host.name) throw unavailable()
     this.ask(entity, account.local, namespaces)
     origin.send(reply(stanza))
     return true
+  }
+
+  /** Who is limited when an entity asks (U4): a component has as many addresses as it likes. */
+  private asking(entity: string): string {
+    const domain = domainOf(entity)
+    const isComponent = this.module.server.hosts.get(domain)?.hostType === 'component'
+    return isComponent ? domain : bareOf(entity)
   }
 
   private ask(entity: string, username: string, namespaces: readonly string[]): void {
@@ -121,7 +130,7 @@ export class ClientMode {
       return
     }
     const open = consents.of(username)
-    if (open.some((consent) => bareOf(consent.entity) === bareOf(entity))) {
+    if (open.some((consent) => this.asking(consent.entity) === this.asking(entity))) {
       throw new StanzaError('resource-constraint', 'The account has not answered the last request yet')
     }
     if (open.length >= MOST_OPEN || !this.toAccount.take(username)) throw unavailable()

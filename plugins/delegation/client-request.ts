@@ -1,6 +1,7 @@
 /** A request for delegations by an account: who asks, whom, and for what (U1, U4). */
 
 import {
+  domainOf,
   type Element,
   NS_DELEGATION,
   type Origin,
@@ -36,8 +37,12 @@ export function entityOf(origin: Origin, stanza: Stanza, server: Server): string
   // Not a privileged entity's on an account's behalf (XEP-0356): that is no session.
   if (from !== undefined && server.fullJids.get(from) === origin) return from
   if (origin.type === 'component' && origin.host !== undefined) {
-    if (from === origin.host.name) return from
-    throw new StanzaError('not-allowed', `A component asks from its own address: ${origin.host.name}`)
+    // Any address at it (C4), and no other, even where the operator lets it send from others.
+    if (domainOf(from ?? '') === origin.host.name) return from!
+    throw new StanzaError(
+      'not-allowed',
+      `A component asks from an address of its own, at ${origin.host.name}`,
+    )
   }
   throw new StanzaError('not-allowed', 'Only clients and components of this server can ask for delegations')
 }

@@ -58,7 +58,7 @@ export function managerOf(
   request?: Stanza,
 ): ManagerConnection | undefined {
   const { manager, jid } = delegation
-  if (manager.local === undefined) {
+  if (manager.local === undefined || isAtComponent(delegation, server)) {
     const connections = registry.components.get(manager.domain)
     if (connections === undefined) return undefined
     const shared = connections.shared && request !== undefined
@@ -75,6 +75,11 @@ export function managerOf(
     if (session.presence !== undefined) return { session, jid: session.fullJid!, among: undefined }
   }
   return undefined
+}
+
+/** Whether the manager is, by an account's grant, an address at a component. */
+function isAtComponent({ manager, byAccount }: Delegation, server: Server): boolean {
+  return byAccount === true && server.hosts.get(manager.domain)?.hostType === 'component'
 }
 
 /** Every connection of a delegation's manager: whom to tell of a change (A2, C6). */

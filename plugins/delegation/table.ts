@@ -18,6 +18,8 @@ export interface Delegation {
   readonly ordered: boolean
   /** The delegation namespace that the manager speaks: of wrappers, advertisements and nodes of its disco#info. */
   readonly xmlns: string
+  /** Whether an account has granted it (U2), and not the configuration: then any address can manage (C4). */
+  readonly byAccount?: true
 }
 
 /** A table that was read: what works of it, and sentences about the rest. */

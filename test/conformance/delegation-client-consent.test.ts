@@ -149,9 +149,6 @@ describe('U1: asking', () => {
     const refused = await requestFor(deaf, JULIET)
     expect(conditionOf(refused)).toBe('not-allowed')
     expect(refused.toString()).toContain('modules_enabled')
-    expect(conditionOf(await requestFor(pubsub, JULIET, [NS], { from: `someone@${PUBSUB}` }))).toBe(
-      'not-allowed',
-    )
     const silent = await client(scene, `${NURSE}/silent`, false)
     expect(conditionOf(await requestFor(silent, JULIET))).toBe('not-allowed')
     expect(conditionOf(await requestFor(juliet, JULIET))).toBe('not-allowed')

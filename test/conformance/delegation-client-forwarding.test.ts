@@ -336,3 +336,49 @@ describe("U6: an admin's delegation wins", () => {
     expect(conditionOf(await ask(juliet))).toBe('service-unavailable')
   })
 })
+
+describe('C4: an address at a component', () => {
+  const SERVANT = `servant@${PUBSUB}/day`
+
+  it('U1 to U3: asks, is granted, manages, and is told again when the component is back (A2)', async () => {
+    await open()
+    expect(conditionOf(await requestFor(pubsub, JULIET, [NS], { from: SERVANT }))).toBe('result')
+    const question = await questionFor(juliet)
+    expect(question.toString()).toContain(`servant@${PUBSUB}`)
+    juliet.send(submission(challengeOf(question), { [NS]: '1' }))
+    expect(await told(pubsub)).toEqual({ account: JULIET, namespaces: [NS] })
+
+    const answer = ask(juliet)
+    expect(await served(pubsub, answer)).toMatchObject({ from: juliet.jid })
+
+    await pubsub.destroy()
+    expect(conditionOf(await ask(juliet))).toBe('service-unavailable')
+    pubsub = await component(scene, PUBSUB)
+    const again = await pubsub.next((element) => element.getChild('delegation') !== undefined)
+    expect(again.attrs).toMatchObject({ from: HOST, to: SERVANT })
+    await served(pubsub, ask(juliet))
+  })
+
+  it('F8: another address of it does not answer in its place', async () => {
+    await open()
+    await requestFor(pubsub, JULIET, [NS], { from: SERVANT })
+    juliet.send(submission(challengeOf(await questionFor(juliet)), { [NS]: '1' }))
+    await told(pubsub)
+    const answer = ask(juliet)
+    const request = await forwardedTo(pubsub)
+    expect(request.wrapper.attrs['to']).toBe(SERVANT)
+    const good = goodReply(request, '<done xmlns="urn:example:done"/>')
+    pubsub.send(good.replace(SERVANT, `cook@${PUBSUB}`))
+    pubsub.send(good)
+    expect(String(await answer)).toContain('urn:example:done')
+    expect(scene.server.log.some((line) => line.includes('ignored an answer'))).toBe(true)
+  })
+
+  it('U4: the component is limited with all of its addresses together', async () => {
+    await open()
+    await requestFor(pubsub, JULIET, [NS], { from: SERVANT })
+    await questionFor(juliet)
+    const other = await requestFor(pubsub, JULIET, [NS2], { from: `cook@${PUBSUB}` })
+    expect(conditionOf(other)).toBe('resource-constraint')
+  })
+})

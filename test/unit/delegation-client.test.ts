@@ -113,7 +113,7 @@ describe('U4: RateLimit', () => {
 })
 
 describe('U5: Grants', () => {
-  const make = () => new Grants(HOST, logger, () => 30)
+  const make = () => new Grants(logger, () => 30)
 
   it('finds by account and by manager; another manager takes the place of the first', () => {
     const grants = make()
