@@ -35,7 +35,7 @@ export class Executions {
     this.seconds = seconds
   }
 
-  /** An execution of this session; ids of others are as unknown as any. */
+  /** An execution of this session; the ids of others are not known to it. */
   find(session: StreamSession, id: string): Execution | undefined {
     return this.bySession.get(session)?.get(id)
   }

@@ -105,7 +105,7 @@ export class Requests {
     }
     this.pendingOf.set(origin, waiting + 1)
     const id = this.prefix + (++this.number).toString(36)
-    const timeout = this.host.server.timers.after(delegation.timeout, () => this.timeOut(id))
+    const timeout = this.host.server.timers.after(delegation.timeout, this.timeOut, id)
     const { from, to } = request.attrs
     const asked = { id: detached(request.attrs.id!), from: from!, to }
     const metrics = this.metricsOf(delegation)
@@ -203,7 +203,8 @@ export class Requests {
     this.fail(request)
   }
 
-  private timeOut(id: string): void {
+  // Bound once, so that no request needs a function of its own.
+  private readonly timeOut = (id: string): void => {
     const request = this.pending.get(id)
     if (request === undefined) return
     this.remove(request)

@@ -88,7 +88,7 @@ function valuesOf({ value }: FormField): readonly string[] {
   return typeof value === 'string' ? [value] : value
 }
 
-/** What somebody has filled in, by field. Names are theirs to choose: any string is a name like another here. */
+/** What somebody has filled in, by field. Names are theirs to choose, so every string is a name like another here. */
 export class FormValues {
   private readonly values: ReadonlyMap<string, readonly string[]>
 
