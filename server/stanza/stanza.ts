@@ -1,11 +1,19 @@
 /** A stanza: an element that keeps the text it arrived as, and grows its tree when somebody looks. */
 
 import { Element } from '@xmpp/xml'
+import type { Pattern } from '../stream/shapes.ts'
 import { NS_CLIENT } from './namespaces.ts'
 import { buildChildren, escapeAttribute, escapeText, payloadAttributes, serialize } from './tree.ts'
 
 export type Attributes = Record<string, string | undefined>
 export type Child = Element | string
+
+/** The content of a stanza, and where its parts are. */
+export interface LocatedText {
+  readonly pattern: Pattern
+  readonly cuts: readonly number[]
+  readonly text: string
+}
 
 /** Stands for a number of children that has not been counted. */
 const UNKNOWN = -1
@@ -26,6 +34,8 @@ export class Stanza extends Element {
   private firstName = ''
   private firstNs = ''
   private elementCount = 0
+  private pattern: Pattern | undefined
+  private cuts: readonly number[] | undefined
 
   /**
    * @param name - local name: `message`, `presence`, `iq` …
@@ -75,6 +85,28 @@ export class Stanza extends Element {
     stanza.firstName = payloadName
     stanza.firstNs = payloadNs
     return stanza
+  }
+
+  /**
+   * Notes the shape that the tokenizer has found it to have.
+   *
+   * @param cuts - where its values are, if they are known
+   */
+  fits(pattern: Pattern, cuts: readonly number[] | undefined): void {
+    this.pattern = pattern
+    this.cuts = cuts
+  }
+
+  /**
+   * The shape of the text, for whoever wants to find its parts without reading it again; undefined if there is
+   * none. Asking is what makes the tokenizer note it for stanzas to come: the first of a shape has none.
+   */
+  get located(): LocatedText | undefined {
+    const { pattern, cuts, textContent } = this
+    if (pattern === undefined || textContent === undefined) return undefined
+    if (cuts !== undefined) return { pattern, cuts, text: textContent }
+    pattern.located = true
+    return undefined
   }
 
   /** Whether the stanza is still the text it came as. */

@@ -4,6 +4,7 @@ import { Attributes } from '../stanza/attributes.ts'
 import { NS_CLIENT, NS_COMPONENT, NS_SERVER, NS_STREAM, NS_XML } from '../stanza/namespaces.ts'
 import { StreamError, type StreamErrorCondition } from './errors.ts'
 import { declarationFault, NamespaceScope } from './namespaces.ts'
+import { type Shape, type ShapeTable, shapesOf } from './shape-table.ts'
 import { isDeclaration, StartTag } from './start-tag.ts'
 import { BETWEEN, CLOSED, START } from './states.ts'
 import type { TokenizerHandler, TokenizerLimits } from './tokenizer.ts'
@@ -14,6 +15,9 @@ export const NOT_WELL_FORMED = 'not-well-formed'
 const COMMON = new Map(['to', 'from', 'id', 'type', 'xml:lang', 'xmlns'].map((name) => [name, name]))
 
 const NO_ATTRIBUTES = new Attributes()
+
+/** What a stream may lose by stanzas of shapes that nobody knew, before looking for shapes is given up on it. */
+export const MOST_CREDIT = 16
 
 /** The half of the scanner that is told of tags, and tells the handler of the header and of stanzas. */
 export class Assembler {
@@ -64,6 +68,11 @@ export class Assembler {
   protected readonly innerPieces: string[] = []
   protected endTagAt = 0
 
+  // Stanzas of known shapes: where they are looked for, the last one's, and whether that has been worth it.
+  protected shapes: ShapeTable | undefined
+  protected before: Shape | undefined
+  protected credit = MOST_CREDIT
+
   constructor(handler: TokenizerHandler, limits: TokenizerLimits) {
     this.handler = handler
     this.limits = limits
@@ -75,6 +84,8 @@ export class Assembler {
     this.forgetUnit()
     this.state = START
     this.headerRead = false
+    this.shapes = undefined
+    this.before = undefined
   }
 
   /** Whether the stream has ended. */
@@ -203,6 +214,7 @@ export class Assembler {
     this.defaultNs = scope.default
     this.streamName = copy(tag.name)
     this.headerRead = true
+    this.shapes = shapesOf(this.defaultNs)
     this.forgetUnit()
     this.state = next
     this.handler.streamOpened({ attrs, defaultNs: this.defaultNs, prefixes })
@@ -289,11 +301,27 @@ export class Assembler {
       inner = innerPieces.join('').slice(0, this.endTagAt)
     }
     scope.release(0)
+    if (this.shapes !== undefined && this.credit > 0 && this.isWhole()) {
+      this.before = this.shapes.learn(text.slice(this.unitStart, at))
+    }
     for (const prefix of scope.borrowed) attrs[`xmlns:${prefix}`] = scope.stream.get(prefix)!
     this.forgetUnit()
     this.state = BETWEEN
     const { name, xmlns, childCount, payloadName, payloadNs } = this
     this.handler.element(name, xmlns, attrs, inner, childCount, payloadName, payloadNs)
+  }
+
+  /** Whether all of the stanza is here, and stands for itself: an iq, message or presence whose shape may be kept. */
+  private isWhole(): boolean {
+    const { name } = this
+    return (
+      this.innerPieces.length === 0 &&
+      this.unitBytes === 0 &&
+      this.topDefaults < 0 &&
+      this.scope.borrowed.length === 0 &&
+      this.xmlns === this.defaultNs &&
+      (name === 'iq' || name === 'message' || name === 'presence')
+    )
   }
 
   protected forgetUnit(): void {

@@ -1,7 +1,8 @@
 /** The machine that reads a stream's XML character by character, and refuses what RFC 6120 does not allow. */
 
 import { decodeAttribute } from '../stanza/references.ts'
-import { Assembler, copy, NOT_WELL_FORMED } from './assembler.ts'
+import { Attributes } from '../stanza/attributes.ts'
+import { Assembler, copy, MOST_CREDIT, NOT_WELL_FORMED } from './assembler.ts'
 import {
   AMPERSAND,
   CLASS,
@@ -29,6 +30,7 @@ import {
   SLASH,
 } from './chars.ts'
 import { checkDeclaration } from './declaration.ts'
+import type { ShapeTable } from './shape-table.ts'
 import {
   AFTER,
   ATTRIBUTE_LOCAL,
@@ -58,6 +60,9 @@ import {
   VALUE,
 } from './states.ts'
 
+/** Where shapes did not help, one is looked for at every so many stanzas only. */
+const RARELY = 16
+
 /** A stanza that is cut by the end of a text and begins beyond so many characters is copied. */
 const FAR = 1024
 
@@ -82,6 +87,7 @@ export class Scanner extends Assembler {
   private referenceReturn = CONTENT
   private reference = 0
   private referenceDigits = 0
+  private unasked = 0
 
   /**
    * Reads text from `from` on.
@@ -438,6 +444,15 @@ export class Scanner extends Assembler {
           break
 
         case BETWEEN:
+          if (c === LESS && this.shapes !== undefined) {
+            const stanzaEnd = this.recognize(text, i, this.shapes)
+            if (stanzaEnd > 0) {
+              i = stanzaEnd
+              if (this.halted) return i
+              state = this.state
+              break
+            }
+          }
           i++
           if (c === LESS) {
             this.unitStart = i - 1
@@ -485,6 +500,45 @@ export class Scanner extends Assembler {
     }
     this.state = state
     return i
+  }
+
+  /**
+   * Hands over the stanza that begins at `at`, if it has a shape that is known.
+   *
+   * @returns where it ends; -1 if it has to be scanned
+   */
+  private recognize(text: string, at: number, shapes: ShapeTable): number {
+    if (this.credit <= 0 && ++this.unasked % RARELY !== 0) return -1
+    const shape = shapes.find(text, at, this.before)
+    if (shape === undefined) {
+      this.credit--
+      return -1
+    }
+    const { pattern } = shape
+    const { end } = pattern
+    if (!pattern.keeps(this.limits) || this.longerThanAllowed(text, at, end)) return -1
+    this.before = shape
+    if (this.credit < MOST_CREDIT) this.credit += 2
+    const { attributeOf, attributeValues, outline, begins, ends } = pattern
+    const attrs = new Attributes()
+    for (let k = 0; k < attributeOf.length; k++) {
+      const varying = attributeOf[k]!
+      const value = varying < 0 ? attributeValues[k]! : text.slice(begins[varying], ends[varying])
+      attrs[outline.attributes[k]!] = value
+    }
+    const start = pattern.start(at)
+    const cuts = pattern.located ? pattern.cuts(at, start) : undefined
+    const inner = text.slice(start, end - pattern.endTagLength)
+    const { name, xmlns, childCount } = outline
+    this.state = BETWEEN
+    this.handler.element(name, xmlns, attrs, inner, childCount, pattern.payloadName, pattern.payloadNs, pattern, cuts)
+    return end
+  }
+
+  private longerThanAllowed(text: string, at: number, end: number): boolean {
+    const limit = this.limits.stanzaBytes
+    if ((end - at) * 3 <= limit) return false
+    return (this.ascii ? end - at : Buffer.byteLength(text.slice(at, end))) > limit
   }
 
   private valueRead(raw: string, at: number): void {

@@ -10,6 +10,7 @@ import { NS_STREAM, NS_STREAM_ERRORS } from '../stanza/namespaces.ts'
 import { Stanza, writeElement } from '../stanza/stanza.ts'
 import type { TimerWheel } from '../timers.ts'
 import { StreamError } from './errors.ts'
+import type { Pattern } from './shapes.ts'
 import { type StreamHeader, Tokenizer, type TokenizerHandler, type TokenizerLimits } from './tokenizer.ts'
 
 /** What kind of stream it is: who talks to whom, and what happens at each step. */
@@ -135,11 +136,14 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
     childCount: number,
     payloadName: string,
     payloadNs: string,
+    pattern?: Pattern,
+    cuts?: readonly number[],
   ): void {
     // RFC 6120 §4.4: what comes after our end is not worked on.
     if (this.footerSent || this.over) return
     if (xmlns !== this.profile.defaultNs) attrs.xmlns = xmlns
     const stanza = Stanza.fromText(name, attrs, inner, childCount, payloadName, payloadNs)
+    if (pattern !== undefined) stanza.fits(pattern, cuts)
     this.profile.received(this, stanza)
   }
 

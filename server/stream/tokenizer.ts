@@ -2,6 +2,7 @@
 
 import { StreamError } from './errors.ts'
 import { Scanner } from './scanner.ts'
+import type { Pattern } from './shapes.ts'
 import { Utf8Reader } from './utf8.ts'
 
 /** Limits of one stream; may be changed at any time, e.g. raised after authentication. */
@@ -42,6 +43,8 @@ export interface TokenizerHandler {
    * @param childCount - how many child elements it has
    * @param payloadName - local name of the first of them, `''` if there is none
    * @param payloadNs - its namespace
+   * @param pattern - of a stanza of a known shape: what it fits
+   * @param cuts - and how, if that has been asked for
    */
   element(
     name: string,
@@ -51,6 +54,8 @@ export interface TokenizerHandler {
     childCount: number,
     payloadName: string,
     payloadNs: string,
+    pattern?: Pattern,
+    cuts?: readonly number[],
   ): void
   /** The end tag of the stream. What follows is ignored, until `restart`. */
   streamClosed(): void
