@@ -11,22 +11,44 @@ export interface Timeout {
   cancel(): void
 }
 
+/** One that waits, in a ring with the others of its slot: taking it out costs no search and no table. */
 class Entry implements Timeout {
   rounds: number
-  readonly slot: Set<Entry>
   readonly fire: (subject: never) => void
   readonly subject: unknown
+  /** Its neighbours in the ring; itself, if it is in none. */
+  before: Entry = this
+  behind: Entry = this
 
-  constructor(slot: Set<Entry>, rounds: number, fire: (subject: never) => void, subject: unknown) {
-    this.slot = slot
+  constructor(rounds: number, fire: (subject: never) => void, subject: unknown) {
     this.rounds = rounds
     this.fire = fire
     this.subject = subject
   }
 
-  cancel(): void {
-    this.slot.delete(this)
+  /** Whether it is in a ring: it waits, and has neither fired nor been cancelled. */
+  get waits(): boolean {
+    return this.behind !== this
   }
+
+  cancel(): void {
+    this.before.behind = this.behind
+    this.behind.before = this.before
+    this.before = this
+    this.behind = this
+  }
+
+  /** Puts another one in front of this one. */
+  insert(entry: Entry): void {
+    entry.before = this.before
+    entry.behind = this
+    this.before.behind = entry
+    this.before = entry
+  }
+}
+
+function newSlot(): Entry {
+  return new Entry(0, () => {}, undefined)
 }
 
 /** What never fires, as of an option that is set to "never". */
@@ -34,7 +56,8 @@ const NEVER: Timeout = { cancel() {} }
 
 /** Calls back after some seconds; adding and cancelling cost the same for one and for a million. */
 export class TimerWheel {
-  private readonly slots: Set<Entry>[] = Array.from({ length: SLOTS }, () => new Set<Entry>())
+  /** Each is the head of its ring, and fires nothing. */
+  private readonly slots: Entry[] = Array.from({ length: SLOTS }, newSlot)
   private position = 0
   private interval: NodeJS.Timeout | undefined
   /** Whose time has come, from `nextDue` on; the slots still hold them until they fire. */
@@ -65,8 +88,8 @@ export class TimerWheel {
     }
     const ticks = Math.max(1, Math.ceil((seconds * 1000) / TICK_MS) + 1)
     const slot = this.slots[(this.position + ticks) % SLOTS]!
-    const entry = new Entry(slot, Math.floor((ticks - 1) / SLOTS), fire, subject)
-    slot.add(entry)
+    const entry = new Entry(Math.floor((ticks - 1) / SLOTS), fire, subject)
+    slot.insert(entry)
     return entry
   }
 
@@ -89,14 +112,14 @@ export class TimerWheel {
     this.stretch = undefined
     this.due = []
     this.nextDue = 0
-    for (const slot of this.slots) slot.clear()
+    for (const slot of this.slots) while (slot.waits) slot.behind.cancel()
   }
 
   private tick(): void {
     this.position = (this.position + 1) % SLOTS
     const slot = this.slots[this.position]!
-    if (slot.size === 0) return
-    for (const entry of slot) {
+    if (!slot.waits) return
+    for (let entry = slot.behind; entry !== slot; entry = entry.behind) {
       if (entry.rounds > 0) entry.rounds--
       else this.due.push(entry)
     }
@@ -108,7 +131,8 @@ export class TimerWheel {
     const end = performance.now() + STRETCH_MS
     while (this.nextDue < this.due.length) {
       const entry = this.due[this.nextDue++]!
-      if (!entry.slot.delete(entry)) continue // cancelled by one before it
+      if (!entry.waits) continue // cancelled by one before it
+      entry.cancel()
       try {
         entry.fire(entry.subject as never)
       } catch (error) {

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import {
   bareOf,
   detached,
+  emptyAttributes,
   errorReply,
   type Host,
   type Logger,
@@ -281,9 +282,16 @@ function checkedAnswer({ asked, delegation }: PendingRequest, reply: Stanza): St
     return { rule: 'F4-from', reason: `the inner IQ claims to be from "${attrs.from}"` }
   }
   attrs.to = asker
-  if (asked.to === undefined) delete attrs.from
-  else attrs.from = asked.to
+  if (asked.to !== undefined) attrs.from = asked.to
+  else if (attrs.from !== undefined) return Stanza.fromInner('iq', withoutFrom(attrs), inner)
   return Stanza.fromInner('iq', attrs, inner)
+}
+
+/** A copy: an object that something is deleted from is slow from then on. */
+function withoutFrom(attrs: Record<string, string>): Record<string, string> {
+  const rest = emptyAttributes()
+  for (const name in attrs) if (name !== 'from') rest[name] = attrs[name]!
+  return rest
 }
 
 function isAddress(given: string | undefined, expected: string): boolean {

@@ -2,6 +2,7 @@
 
 import {
   type Element,
+  emptyAttributes,
   endOfContent,
   endOfTag,
   escapeText,
@@ -9,10 +10,12 @@ import {
   NS_DELEGATION,
   NS_DELEGATION_1,
   NS_FORWARD,
+  type Outline,
+  type OutlineElement,
   payloadAttributes,
   Stanza,
   serialize,
-  writeElement,
+  writeAttributes,
 } from '../../server/index.ts'
 
 /** How the wrappers open: as we write them, and as libraries do that quote with `"`. */
@@ -28,6 +31,8 @@ function openingOf(xmlns: string): Opening {
 
 const OPEN = openingOf(NS_DELEGATION)
 const OPEN_1 = openingOf(NS_DELEGATION_1)
+const FORWARD = `${OPEN.single}<iq xmlns='${NS_CLIENT}'`
+const FORWARD_1 = `${OPEN_1.single}<iq xmlns='${NS_CLIENT}'`
 const CLOSE = '</forwarded></delegation>'
 
 /**
@@ -40,8 +45,10 @@ const CLOSE = '</forwarded></delegation>'
  * @param xmlns - the delegation namespace that the manager speaks
  */
 export function wrap(request: Stanza, id: string, from: string, to: string, xmlns = NS_DELEGATION): Stanza {
-  const open = (xmlns === NS_DELEGATION ? OPEN : OPEN_1).single
-  const inner = open + writeElement('iq', { xmlns: NS_CLIENT, ...request.attrs }, request.inner) + CLOSE
+  const open = xmlns === NS_DELEGATION ? FORWARD : FORWARD_1
+  const content = request.inner
+  const end = content === '' ? `/>${CLOSE}` : `>${content}</iq>${CLOSE}`
+  const inner = open + writeAttributes(request.attrs, 'xmlns') + end
   return Stanza.fromText('iq', { type: 'set', id, from, to }, inner, 1, 'delegation', xmlns)
 }
 
@@ -62,7 +69,57 @@ export interface Unwrapped {
  * @returns the IQ, or a sentence that says why there is none
  */
 export function unwrap(reply: Stanza, xmlns = NS_DELEGATION): Unwrapped | string {
-  return (reply.isText ? unwrapText(reply, xmlns) : undefined) ?? unwrapTree(reply, xmlns)
+  if (!reply.isText) return unwrapTree(reply, xmlns)
+  return unwrapLocated(reply, xmlns) ?? unwrapText(reply, xmlns) ?? unwrapTree(reply, xmlns)
+}
+
+/** Where the inner IQ of replies of one shape is; null if `unwrapText` would not take it from them. */
+type InnerIq = OutlineElement | null
+
+/** By the outline of the reply; apart for each delegation namespace. */
+const INNER = new WeakMap<Outline, InnerIq>()
+const INNER_1 = new WeakMap<Outline, InnerIq>()
+
+/**
+ * The quickest way, for replies of a shape that was seen before: where its parts are is known. Undefined leaves it
+ * to the others.
+ */
+export function unwrapLocated(reply: Stanza, xmlns = NS_DELEGATION): Unwrapped | undefined {
+  const { located } = reply
+  if (located === undefined) return undefined
+  const { pattern, cuts, text } = located
+  const known = xmlns === NS_DELEGATION ? INNER : INNER_1
+  let iq = known.get(pattern.outline)
+  if (iq === undefined) {
+    iq = innerIq(pattern.outline, xmlns)
+    known.set(pattern.outline, iq)
+  }
+  if (iq === null) return undefined
+  const { attributes, values, start, end, childCount } = iq
+  const attrs = emptyAttributes()
+  for (let k = 0; k < attributes.length; k++) {
+    attrs[attributes[k]!] = pattern.valueOf(values[k]!, text, cuts)
+  }
+  return { attrs, inner: text.slice(pattern.placeOf(start, cuts), pattern.placeOf(end, cuts)), childCount }
+}
+
+/** The IQ in the wrappers, if there is nothing else in or on them. */
+function innerIq({ attributes, childCount, text, elements }: Outline, xmlns: string): InnerIq {
+  const [delegation, forwarded, iq] = elements
+  if (delegation === undefined || forwarded === undefined || iq === undefined) return null
+  // Declarations on the reply itself might be in use within.
+  if (childCount !== 1 || text || attributes.some((name) => name.startsWith('xmlns:'))) return null
+  const wraps = (outer: OutlineElement, index: number, name: string, namespace: string) =>
+    outer.name === name &&
+    outer.xmlns === namespace &&
+    outer.parent === index - 1 &&
+    outer.childCount === 1 &&
+    outer.attributes.length === 0 &&
+    !outer.text
+  if (!wraps(delegation, 0, 'delegation', xmlns) || !wraps(forwarded, 1, 'forwarded', NS_FORWARD)) return null
+  return iq.name === 'iq' && iq.xmlns === NS_CLIENT && iq.parent === 1 && iq.childCount <= 1 && !iq.text
+    ? iq
+    : null
 }
 
 /**

@@ -11,3 +11,8 @@ export const Attributes = function Attributes() {} as unknown as new () => Recor
 Attributes.prototype = Object.create(null, {
   hasOwnProperty: { value: Object.prototype.hasOwnProperty },
 })
+
+/** An empty record of attributes. */
+export function emptyAttributes(): Record<string, string> {
+  return new Attributes()
+}

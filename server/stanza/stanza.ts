@@ -77,14 +77,7 @@ export class Stanza extends Element {
     payloadName: string,
     payloadNs: string,
   ): Stanza {
-    const stanza = new Stanza(name)
-    stanza.attrs = attrs
-    stanza.elements = undefined
-    stanza.textContent = inner
-    stanza.elementCount = elementCount
-    stanza.firstName = payloadName
-    stanza.firstNs = payloadNs
-    return stanza
+    return new TextStanza(name, attrs, inner, elementCount, payloadName, payloadNs)
   }
 
   /**
@@ -206,6 +199,48 @@ Object.defineProperty(Stanza.prototype, 'children', {
   enumerable: true,
 })
 
+/** The fields of a stanza, those that are nobody else's included. */
+interface TextParts {
+  name: string
+  parent: Element | null
+  attrs: Record<string, string>
+  textContent: string | undefined
+  elements: Child[] | undefined
+  firstName: string
+  firstNs: string
+  elementCount: number
+  pattern: Pattern | undefined
+  cuts: readonly number[] | undefined
+}
+
+/**
+ * Makes what `Stanza.fromText` gives: the same as the class makes, without the attributes and children that the
+ * constructor of `Element` would make first, to be thrown away.
+ */
+const TextStanza = function TextStanza(
+  this: TextParts,
+  name: string,
+  attrs: Record<string, string>,
+  inner: string,
+  elementCount: number,
+  payloadName: string,
+  payloadNs: string,
+): void {
+  this.name = name
+  this.parent = null
+  this.attrs = attrs
+  this.textContent = inner
+  this.elements = undefined
+  this.firstName = payloadName
+  this.firstNs = payloadNs
+  this.elementCount = elementCount
+  this.pattern = undefined
+  this.cuts = undefined
+} as unknown as new (
+  ...parts: Parameters<typeof Stanza.fromText>
+) => Stanza
+TextStanza.prototype = Stanza.prototype
+
 function cloneChild(child: Child): Child {
   if (typeof child !== 'object') return child
   const copy = new Element(child.name, { ...child.attrs })
@@ -221,10 +256,22 @@ function cloneChild(child: Child): Child {
  * @param inner - its content
  */
 export function writeElement(name: string, attrs: Attributes, inner: string): string {
-  let tag = `<${name}`
-  for (const key in attrs) {
-    const value = attrs[key]
-    if (value !== undefined && value !== null) tag += ` ${key}='${escapeAttribute(value)}'`
-  }
+  const tag = `<${name}${writeAttributes(attrs)}`
   return inner === '' ? `${tag}/>` : `${tag}>${inner}</${name}>`
+}
+
+/**
+ * Writes attributes as they stand in a start tag: a space before each.
+ *
+ * @param attrs - `undefined` ones are left out
+ * @param except - the name of one that is left out
+ */
+export function writeAttributes(attrs: Attributes, except?: string): string {
+  let text = ''
+  for (const name in attrs) {
+    const value = attrs[name]
+    if (value !== undefined && value !== null && name !== except)
+      text += ` ${name}='${escapeAttribute(value)}'`
+  }
+  return text
 }

@@ -123,7 +123,17 @@ class Outliner {
     const parent = around === undefined ? NOTHING : around.index
     const { place } = this
     const name = written.slice(colon + 1)
-    const element = { name, xmlns, parent, attributes, values, childCount: 0, text: false, start: place, end: place }
+    const element = {
+      name,
+      xmlns,
+      parent,
+      attributes,
+      values,
+      childCount: 0,
+      text: false,
+      start: place,
+      end: place,
+    }
     if (around === undefined) this.top = element
     else around.element.childCount++
     const index = around === undefined ? STANZA : this.elements.push(element) - 1

@@ -1,7 +1,7 @@
 /** The machine that reads a stream's XML character by character, and refuses what RFC 6120 does not allow. */
 
-import { decodeAttribute } from '../stanza/references.ts'
 import { Attributes } from '../stanza/attributes.ts'
+import { decodeAttribute } from '../stanza/references.ts'
 import { Assembler, copy, MOST_CREDIT, NOT_WELL_FORMED } from './assembler.ts'
 import {
   AMPERSAND,
@@ -531,7 +531,17 @@ export class Scanner extends Assembler {
     const inner = text.slice(start, end - pattern.endTagLength)
     const { name, xmlns, childCount } = outline
     this.state = BETWEEN
-    this.handler.element(name, xmlns, attrs, inner, childCount, pattern.payloadName, pattern.payloadNs, pattern, cuts)
+    this.handler.element(
+      name,
+      xmlns,
+      attrs,
+      inner,
+      childCount,
+      pattern.payloadName,
+      pattern.payloadNs,
+      pattern,
+      cuts,
+    )
     return end
   }
 

@@ -125,7 +125,9 @@ export class Pattern {
     const payload = outline.elements[0]
     this.payloadName = payload?.name ?? ''
     this.payloadNs = payload?.xmlns ?? ''
-    this.attributeOf = outline.values.map((value) => (typeof value === 'number' ? (varying[value] ?? -1) : -1))
+    this.attributeOf = outline.values.map((value) =>
+      typeof value === 'number' ? (varying[value] ?? -1) : -1,
+    )
     this.attributeValues = outline.values.map((value) =>
       typeof value === 'number' ? (fixed[value] ?? '') : value,
     )
@@ -205,7 +207,9 @@ function stands(text: string, piece: string, at: number): boolean {
   const { length } = piece
   if (length <= SHORT_PIECE) return text.startsWith(piece, at)
   // Mostly the last character tells already. If not, this is the quickest way.
-  return text.charCodeAt(at + length - 1) === piece.charCodeAt(length - 1) && text.slice(at, at + length) === piece
+  return (
+    text.charCodeAt(at + length - 1) === piece.charCodeAt(length - 1) && text.slice(at, at + length) === piece
+  )
 }
 
 /**
