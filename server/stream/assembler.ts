@@ -4,7 +4,7 @@ import { Attributes } from '../stanza/attributes.ts'
 import { NS_CLIENT, NS_COMPONENT, NS_SERVER, NS_STREAM, NS_XML } from '../stanza/namespaces.ts'
 import { StreamError, type StreamErrorCondition } from './errors.ts'
 import { declarationFault, NamespaceScope } from './namespaces.ts'
-import { type Shape, type ShapeTable, shapesOf } from './shape-table.ts'
+import type { Shape, ShapeTable } from './shape-table.ts'
 import { isDeclaration, StartTag } from './start-tag.ts'
 import { BETWEEN, CLOSED, START } from './states.ts'
 import type { TokenizerHandler, TokenizerLimits } from './tokenizer.ts'
@@ -18,6 +18,9 @@ const NO_ATTRIBUTES = new Attributes()
 
 /** What a stream may lose by stanzas of shapes that nobody knew, before looking for shapes is given up on it. */
 export const MOST_CREDIT = 16
+
+/** Gives the table of shapes for a content namespace, or none. */
+export type ShapeTables = (defaultNs: string) => ShapeTable | undefined
 
 /** The half of the scanner that is told of tags, and tells the handler of the header and of stanzas. */
 export class Assembler {
@@ -73,9 +76,12 @@ export class Assembler {
   protected before: Shape | undefined
   protected credit = MOST_CREDIT
 
-  constructor(handler: TokenizerHandler, limits: TokenizerLimits) {
+  private readonly tableOf: ShapeTables
+
+  constructor(handler: TokenizerHandler, limits: TokenizerLimits, tableOf: ShapeTables) {
     this.handler = handler
     this.limits = limits
+    this.tableOf = tableOf
   }
 
   /** Expects a new stream. */
@@ -214,7 +220,7 @@ export class Assembler {
     this.defaultNs = scope.default
     this.streamName = copy(tag.name)
     this.headerRead = true
-    this.shapes = shapesOf(this.defaultNs)
+    this.shapes = this.tableOf(this.defaultNs)
     this.forgetUnit()
     this.state = next
     this.handler.streamOpened({ attrs, defaultNs: this.defaultNs, prefixes })

@@ -1,7 +1,9 @@
 /** Bytes of a stream to its header and its stanzas: strict, bounded, and able to be held back. */
 
+import type { ShapeTables } from './assembler.ts'
 import { StreamError } from './errors.ts'
 import { Scanner } from './scanner.ts'
+import { shapesOf } from './shape-table.ts'
 import type { Pattern } from './shapes.ts'
 import { Utf8Reader } from './utf8.ts'
 
@@ -89,8 +91,9 @@ export class Tokenizer {
   private held = NOTHING
   private heldLength = 0
 
-  constructor(handler: TokenizerHandler, limits: TokenizerLimits) {
-    this.scanner = new Scanner(handler, limits)
+  /** @param tableOf - where shapes of stanzas are kept; with none, each stanza is scanned */
+  constructor(handler: TokenizerHandler, limits: TokenizerLimits, tableOf: ShapeTables = shapesOf) {
+    this.scanner = new Scanner(handler, limits, tableOf)
   }
 
   /** Bytes that wait for `resume`. */

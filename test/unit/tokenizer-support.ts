@@ -1,6 +1,8 @@
 /** What the tests of the tokenizer share: a recorder, and documents from a seed. */
 
+import type { ShapeTables } from '../../server/stream/assembler.ts'
 import { StreamError } from '../../server/stream/errors.ts'
+import type { Pattern } from '../../server/stream/shapes.ts'
 import {
   type StreamHeader,
   Tokenizer,
@@ -34,8 +36,11 @@ export class Recorder implements TokenizerHandler {
   /** called after each element */
   onElement: (element: SeenElement) => void = () => {}
 
-  constructor(limits: TokenizerLimits = LIMITS) {
-    this.tokenizer = new Tokenizer(this, limits)
+  /** Stanzas that were recognised by their shapes. */
+  recognised: { element: SeenElement; pattern: Pattern; cuts: readonly number[] | undefined }[] = []
+
+  constructor(limits: TokenizerLimits = LIMITS, tableOf?: ShapeTables) {
+    this.tokenizer = new Tokenizer(this, limits, tableOf)
   }
 
   streamOpened(header: StreamHeader): void {
@@ -50,9 +55,12 @@ export class Recorder implements TokenizerHandler {
     childCount: number,
     payloadName: string,
     payloadNs: string,
+    pattern?: Pattern,
+    cuts?: readonly number[],
   ): void {
     const element = { name, xmlns, attrs, inner, childCount, payloadName, payloadNs }
     this.elements.push(element)
+    if (pattern !== undefined) this.recognised.push({ element, pattern, cuts })
     this.onElement(element)
   }
 
