@@ -70,3 +70,21 @@ export function isXmlChar(codePoint: number): boolean {
   if (codePoint < 0x10000) return codePoint >= 0xe000 && codePoint <= 0xfffd
   return codePoint <= 0x10ffff
 }
+
+/** Characters of a run that are looked at one by one; a long run is left to the engine of regular expressions. */
+const NEAR = 48
+
+/** A run of what has the flag IS_TEXT; a test holds the two together. */
+const TEXT_RUN = /[\t\n\r\x20-\x25\x27-\x3b\x3d\x3f-\x5c\x5e-\ufffd]*/y
+
+/** Where the run of plain text that begins at `from` ends: at a character that is not IS_TEXT, or with the text. */
+export function endOfTextRun(text: string, from: number): number {
+  const near = Math.min(text.length, from + NEAR)
+  let at = from
+  while (at < near && (CLASS[text.charCodeAt(at)]! & IS_TEXT) !== 0) at++
+  if (at < near || at === text.length) return at
+  // Twice as quick over hundreds of characters, and dearer over a few.
+  TEXT_RUN.lastIndex = at
+  TEXT_RUN.test(text)
+  return TEXT_RUN.lastIndex
+}

@@ -3,8 +3,9 @@
 import { CLASS, EQUALS, EXCLAMATION, GREATER, IS_SPACE, LESS, SINGLE_QUOTE, SLASH } from './chars.ts'
 import { endOfText, endOfValue, type Outline, type OutlineElement, type Place } from './shapes.ts'
 
-/** Longer stanzas, and those with more values, are not worth remembering. */
-const LONGEST = 8192
+/** Longer stanzas are not worth remembering, nor those with more than so much beside their values, or more values. */
+const LONGEST = 65536
+const MOST_BESIDE = 4096
 const MOST_VALUES = 64
 
 /** A stanza and the values that it was made of. */
@@ -45,6 +46,7 @@ class Outliner {
   private at = 0
   /** Where the piece begins that comes after the last value. */
   private pieceStart = 0
+  private valueLength = 0
   private readonly pieces: string[] = []
   private readonly closers: number[] = []
   private readonly values: string[] = []
@@ -67,11 +69,17 @@ class Outliner {
       if (next === SLASH) this.endTag()
       else if (next === EXCLAMATION || !this.startTag()) return undefined
       if (this.open.length > 0 && !this.textNode()) return undefined
+      if (this.beside > MOST_BESIDE || this.values.length > MOST_VALUES) return undefined
     }
     const { top, values, elements, depth, mostAttributes, longestName, pieces, closers } = this
-    if (top === undefined || values.length > MOST_VALUES) return undefined
+    if (top === undefined) return undefined
     pieces.push(text.slice(this.pieceStart))
     return { values, outline: { ...top, elements, depth, mostAttributes, longestName, pieces, closers } }
+  }
+
+  /** Characters so far that are no value. */
+  private get beside(): number {
+    return this.at - this.valueLength
   }
 
   private get place(): Place {
@@ -177,6 +185,7 @@ class Outliner {
   private value(end: number, closer: number): number {
     const { text, at } = this
     this.pieces.push(text.slice(this.pieceStart, at))
+    this.valueLength += end - at
     this.closers.push(closer)
     this.pieceStart = end
     this.at = end

@@ -10,6 +10,7 @@ import {
   DOUBLE_QUOTE,
   EQUALS,
   EXCLAMATION,
+  endOfTextRun,
   GREATER,
   HASH,
   IS_CDATA,
@@ -17,7 +18,6 @@ import {
   IS_NAME,
   IS_NAME_START,
   IS_SPACE,
-  IS_TEXT,
   IS_VALUE,
   isXmlChar,
   LEFT_BRACKET,
@@ -129,8 +129,7 @@ export class Scanner extends Assembler {
       const c = text.charCodeAt(i)
       switch (state) {
         case CONTENT: {
-          let k = i
-          while (k < end && (CLASS[text.charCodeAt(k)]! & IS_TEXT) !== 0) k++
+          const k = endOfTextRun(text, i)
           if (k > i) {
             this.brackets = 0
             i = k

@@ -12,8 +12,8 @@ import {
   AMPERSAND,
   CLASS,
   DOUBLE_QUOTE,
+  endOfTextRun,
   GREATER,
-  IS_TEXT,
   IS_VALUE,
   LESS,
   RIGHT_BRACKET,
@@ -231,19 +231,17 @@ export function endOfValue(text: string, from: number, quote: number): number {
 /** Where text between tags that begins at `from` ends; -1 if it does not, or holds something to be looked at. */
 export function endOfText(text: string, from: number): number {
   const { length } = text
-  for (let at = from; at < length; at++) {
+  for (let at = endOfTextRun(text, from); at < length; at = endOfTextRun(text, at + 1)) {
     const c = text.charCodeAt(at)
-    if ((CLASS[c]! & IS_TEXT) !== 0 || c === RIGHT_BRACKET) continue
     if (c === LESS) return at
-    if (c === GREATER) {
+    if (c === AMPERSAND) {
+      const end = endOfEntity(text, at + 1)
+      if (end < 0) return -1
+      at = end
+    } else if (c === GREATER) {
       // It may be the end of ]]>.
-      if (at > from && text.charCodeAt(at - 1) !== RIGHT_BRACKET) continue
-      return -1
-    }
-    if (c !== AMPERSAND) return -1
-    const end = endOfEntity(text, at + 1)
-    if (end < 0) return -1
-    at = end
+      if (at > from && text.charCodeAt(at - 1) === RIGHT_BRACKET) return -1
+    } else if (c !== RIGHT_BRACKET) return -1
   }
   return -1
 }

@@ -5,6 +5,7 @@
 import { describe, expect, it } from 'vitest'
 import { unwrapLocated, unwrapText, unwrapTree } from '../../plugins/delegation/wrapping.ts'
 import { Stanza } from '../../server/stanza/stanza.ts'
+import { CLASS, endOfTextRun, IS_TEXT } from '../../server/stream/chars.ts'
 import { outlineOf } from '../../server/stream/outline.ts'
 import { ShapeTable } from '../../server/stream/shape-table.ts'
 import { LIMITS, mutate, Random, Recorder } from './tokenizer-support.ts'
@@ -246,6 +247,18 @@ describe('shapes', () => {
     expect(first.next).toBeUndefined()
     expect(chain).toBeLessThanOrEqual(24)
   })
+})
+
+it('a run of text ends where the table of characters says, however it is looked for', () => {
+  const long = 'x'.repeat(100)
+  for (let code = 0; code < 0x10000; code++) {
+    const text = `${long}${String.fromCharCode(code)}y<`
+    const expected = (CLASS[code]! & IS_TEXT) !== 0 ? 102 : 100
+    if (endOfTextRun(text, 0) !== expected) expect.fail(`U+${code.toString(16)}`)
+    if (endOfTextRun(text, 95) !== expected) expect.fail(`U+${code.toString(16)}, near`)
+  }
+  expect(endOfTextRun(long, 0)).toBe(100)
+  expect(endOfTextRun('', 0)).toBe(0)
 })
 
 describe('what a manager answers', () => {
