@@ -24,6 +24,8 @@ export class Events {
   // scope → namespace → name → event name
   private readonly scoped = new Map<string, Map<string, Map<string, string>>>()
   private readonly failed: FailureHandler
+  /** Another number whenever a handler has come or gone. */
+  revision = 0
 
   constructor(failed: FailureHandler) {
     this.failed = failed
@@ -51,7 +53,9 @@ export class Events {
     list.sort((a, b) => b.priority - a.priority)
     this.handlers.set(name, list)
     this.index(name)
+    this.revision++
     return () => {
+      this.revision++
       const rest = (this.handlers.get(name) ?? NONE).filter((other) => other !== registration)
       if (rest.length > 0) this.handlers.set(name, rest)
       else {
@@ -64,6 +68,11 @@ export class Events {
   /** Whether anybody listens. */
   has(name: string): boolean {
     return this.handlers.has(name)
+  }
+
+  /** Whose handlers an event has, in their order. */
+  ownersOf(name: string): readonly string[] {
+    return (this.handlers.get(name) ?? NONE).map(({ owner }) => owner)
   }
 
   /** The names that are listened to, sorted. */

@@ -17,6 +17,8 @@ export interface Origin {
   readonly log: Logger
   /** Sends a stanza to this origin; a stanza for one that has gone is dropped. */
   send(stanza: Stanza): void
+  /** Sends text that is XML already; a host, which does not write what it is sent, has none. */
+  sendText?(text: string): void
   /** Holds back what this origin sends next until a handler has finished, so that order is kept. */
   hold?(until: Promise<unknown>): void
 }

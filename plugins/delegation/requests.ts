@@ -4,8 +4,8 @@ import { randomBytes } from 'node:crypto'
 import {
   bareOf,
   detached,
-  emptyAttributes,
   errorReply,
+  escapeAttribute,
   type Host,
   type Logger,
   type Origin,
@@ -17,8 +17,9 @@ import {
 import type { ManagerConnection } from './manager.ts'
 import { type DelegationCounts, NamespaceMetrics, turnTime } from './metrics.ts'
 import { RepeatedWarnings } from './repeated.ts'
+import { Shortcut } from './shortcut.ts'
 import type { Delegation } from './table.ts'
-import { unwrap, wrap } from './wrapping.ts'
+import { type Unwrapped, unwrap, wrap, wrapText } from './wrapping.ts'
 
 interface AskedAttributes {
   readonly id: string
@@ -26,11 +27,17 @@ interface AskedAttributes {
   readonly to: string | undefined
 }
 
+/** How many requests of one asker's session wait. */
+interface Asker {
+  waiting: number
+}
+
 interface PendingRequest {
   readonly id: string
   /** Of the asker's IQ: what its answer needs. Its content is the manager's now, and may be large. */
   readonly asked: AskedAttributes
   readonly origin: Origin
+  readonly asker: Asker
   readonly delegation: Delegation
   readonly manager: ManagerConnection
   readonly timeout: Timeout
@@ -59,8 +66,8 @@ export class Requests {
   private readonly pending = new Map<string, PendingRequest>()
   /** Connections that have been asked something: of all who leave, only these are looked for. */
   private readonly asked = new Set<StreamSession>()
-  /** How many of each asker's requests wait. */
-  private readonly pendingOf = new Map<Origin, number>()
+  private readonly shortcut = new Shortcut()
+  private readonly askers = new WeakMap<Origin, Asker>()
   private readonly prefix = `${randomBytes(6).toString('base64url')}.`
   private number = 0
   private over = false
@@ -98,26 +105,36 @@ export class Requests {
       done?.()
       return
     }
-    const waiting = this.pendingOf.get(origin) ?? 0
-    if (waiting >= MOST_PENDING) {
+    const asker = this.askerOf(origin)
+    if (asker.waiting >= MOST_PENDING) {
       origin.send(errorReply(request, 'resource-constraint', 'Too many requests wait for their answers'))
       done?.()
       return
     }
-    this.pendingOf.set(origin, waiting + 1)
+    asker.waiting++
     const id = this.prefix + (++this.number).toString(36)
     const timeout = this.host.server.timers.after(delegation.timeout, this.timeOut, id)
     const { from, to } = request.attrs
     const asked = { id: detached(request.attrs.id!), from: from!, to }
     const metrics = this.metricsOf(delegation)
     const since = turnTime()
-    this.pending.set(id, { id, asked, origin, delegation, manager, timeout, metrics, since, done })
+    this.pending.set(id, { id, asked, origin, asker, delegation, manager, timeout, metrics, since, done })
     this.asked.add(manager.session)
     metrics.counts.forwarded++
     metrics.pending++
-    const wrapper = wrap(request, id, this.host.name, manager.jid, delegation.xmlns)
-    manager.among?.direct(wrapper, manager.session)
-    this.host.server.router.route(wrapper, this.host)
+    this.send(request, id, delegation, manager)
+  }
+
+  private send(request: Stanza, id: string, { xmlns }: Delegation, manager: ManagerConnection): void {
+    const { session, jid, among } = manager
+    const { name, server } = this.host
+    if (among === undefined && session.host?.name === jid && this.shortcut.isOpen(session.host, xmlns)) {
+      session.sendText(wrapText(request, id, name, jid, xmlns))
+      return
+    }
+    const wrapper = wrap(request, id, name, jid, xmlns)
+    among?.direct(wrapper, session)
+    server.router.route(wrapper, this.host)
   }
 
   /** Answers a request that has no manager now (F7). */
@@ -156,7 +173,7 @@ export class Requests {
       return true
     }
     const answer = checkedAnswer(request, reply)
-    if (!(answer instanceof Stanza)) {
+    if ('rule' in answer) {
       counts.refused++
       metrics.refused(answer.rule)
       this.log.warn('refused the answer of a manager', {
@@ -167,7 +184,7 @@ export class Requests {
       return true
     }
     counts.answered++
-    request.origin.send(answer)
+    sendAnswer(request, answer)
     request.done?.()
     return true
   }
@@ -221,9 +238,16 @@ export class Requests {
     request.timeout.cancel()
     request.metrics.pending--
     this.pending.delete(request.id)
-    const left = this.pendingOf.get(request.origin)! - 1
-    if (left > 0) this.pendingOf.set(request.origin, left)
-    else this.pendingOf.delete(request.origin)
+    request.asker.waiting--
+  }
+
+  private askerOf(origin: Origin): Asker {
+    let asker = this.askers.get(origin)
+    if (asker === undefined) {
+      asker = { waiting: 0 }
+      this.askers.set(origin, asker)
+    }
+    return asker
   }
 
   private fail({ origin, asked, done }: PendingRequest): void {
@@ -263,11 +287,11 @@ function isAsked({ manager }: PendingRequest, reply: Stanza, origin: Origin): bo
   return origin === manager.session || (origin.type === 'host' && origin.host === manager.session.host)
 }
 
-/** The IQ that the asker gets, or what is wrong with the reply (F4). */
-function checkedAnswer({ asked, delegation }: PendingRequest, reply: Stanza): Stanza | Refusal {
+/** The IQ that the asker is to get, as it was in its wrapper, or what is wrong with the reply (F4). */
+function checkedAnswer({ asked, delegation }: PendingRequest, reply: Stanza): Unwrapped | Refusal {
   const unwrapped = unwrap(reply, delegation.xmlns)
   if (typeof unwrapped === 'string') return { rule: 'F4-wrapper', reason: unwrapped }
-  const { attrs, inner, childCount } = unwrapped
+  const { attrs, childCount } = unwrapped
   const asker = asked.from
   if (attrs.type !== 'result' && attrs.type !== 'error')
     return { rule: 'F4-type', reason: `the type of the inner IQ is "${attrs.type ?? ''}"` }
@@ -281,17 +305,24 @@ function checkedAnswer({ asked, delegation }: PendingRequest, reply: Stanza): St
   if (attrs.from !== undefined && !isAddress(attrs.from, asked.to ?? bareOf(asker))) {
     return { rule: 'F4-from', reason: `the inner IQ claims to be from "${attrs.from}"` }
   }
-  attrs.to = asker
-  if (asked.to !== undefined) attrs.from = asked.to
-  else if (attrs.from !== undefined) return Stanza.fromInner('iq', withoutFrom(attrs), inner)
-  return Stanza.fromInner('iq', attrs, inner)
+  return unwrapped
 }
 
-/** A copy: an object that something is deleted from is slow from then on. */
-function withoutFrom(attrs: Record<string, string>): Record<string, string> {
-  const rest = emptyAttributes()
-  for (const name in attrs) if (name !== 'from') rest[name] = attrs[name]!
-  return rest
+/** Gives the asker its answer, from and to whom the request was. */
+function sendAnswer({ origin, asked }: PendingRequest, { attrs, inner }: Unwrapped): void {
+  if (origin.sendText === undefined) {
+    const given: Record<string, string | undefined> = { ...attrs, to: asked.from, from: asked.to }
+    if (asked.to === undefined) delete given.from
+    origin.send(Stanza.fromInner('iq', given as Record<string, string>, inner))
+    return
+  }
+  let text = '<iq'
+  for (const name in attrs) {
+    if (name !== 'from' && name !== 'to') text += ` ${name}='${escapeAttribute(attrs[name]!)}'`
+  }
+  text += ` to='${escapeAttribute(asked.from)}'`
+  if (asked.to !== undefined) text += ` from='${escapeAttribute(asked.to)}'`
+  origin.sendText(inner === '' ? `${text}/>` : `${text}>${inner}</iq>`)
 }
 
 function isAddress(given: string | undefined, expected: string): boolean {

@@ -5,6 +5,7 @@ import {
   emptyAttributes,
   endOfContent,
   endOfTag,
+  escapeAttribute,
   escapeText,
   NS_CLIENT,
   NS_DELEGATION,
@@ -34,6 +35,7 @@ const OPEN_1 = openingOf(NS_DELEGATION_1)
 const FORWARD = `${OPEN.single}<iq xmlns='${NS_CLIENT}'`
 const FORWARD_1 = `${OPEN_1.single}<iq xmlns='${NS_CLIENT}'`
 const CLOSE = '</forwarded></delegation>'
+const CLOSE_IQ = `</iq>${CLOSE}`
 
 /**
  * The IQ that a manager is sent (F2).
@@ -45,11 +47,25 @@ const CLOSE = '</forwarded></delegation>'
  * @param xmlns - the delegation namespace that the manager speaks
  */
 export function wrap(request: Stanza, id: string, from: string, to: string, xmlns = NS_DELEGATION): Stanza {
+  return Stanza.fromText('iq', { type: 'set', id, from, to }, wrapped(request, xmlns), 1, 'delegation', xmlns)
+}
+
+/** The text of what `wrap` gives. @param id - with nothing in it that is to be escaped */
+export function wrapText(
+  request: Stanza,
+  id: string,
+  from: string,
+  to: string,
+  xmlns = NS_DELEGATION,
+): string {
+  return `<iq type='set' id='${id}' from='${escapeAttribute(from)}' to='${escapeAttribute(to)}'>${wrapped(request, xmlns)}</iq>`
+}
+
+function wrapped(request: Stanza, xmlns: string): string {
   const open = xmlns === NS_DELEGATION ? FORWARD : FORWARD_1
   const content = request.inner
-  const end = content === '' ? `/>${CLOSE}` : `>${content}</iq>${CLOSE}`
-  const inner = open + writeAttributes(request.attrs, 'xmlns') + end
-  return Stanza.fromText('iq', { type: 'set', id, from, to }, inner, 1, 'delegation', xmlns)
+  const tag = open + writeAttributes(request.attrs, 'xmlns')
+  return content === '' ? `${tag}/>${CLOSE}` : `${tag}>${content}${CLOSE_IQ}`
 }
 
 /** What stood in a wrapper. */
