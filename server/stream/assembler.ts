@@ -101,6 +101,7 @@ export class Assembler {
 
   /** Lets go of strings that may have been cut from the text. */
   protected forgetTexts(): void {
+    if (this.openNames.length === 0 && this.tag.name === '') return
     this.openNames.length = 0
     this.tag.begin('', -1)
     this.attrs = NO_ATTRIBUTES

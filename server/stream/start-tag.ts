@@ -23,11 +23,14 @@ export class StartTag {
   begin(name: string, colon: number): void {
     this.name = name
     this.colon = colon
-    this.count = 0
-    this.names.length = 0
-    this.colons.length = 0
-    this.values.length = 0
-    this.prefixed.length = 0
+    if (this.count > 0) {
+      // Setting a length costs more than looking whether it has to be.
+      this.count = 0
+      this.names.length = 0
+      this.colons.length = 0
+      if (this.values.length > 0) this.values.length = 0
+      if (this.prefixed.length > 0) this.prefixed.length = 0
+    }
     if (this.seen.size > 0) this.seen.clear()
   }
 
