@@ -324,6 +324,11 @@ export class Scanner extends Assembler {
         case END_NAME: {
           const name = this.depth === 0 ? this.streamName : this.openNames[this.depth - 1]!
           const { length } = name
+          if (this.matched === 0 && text.startsWith(name, i)) {
+            i += length
+            state = END_GAP
+            break
+          }
           let matched = this.matched
           while (i < end && matched < length && text.charCodeAt(i) === name.charCodeAt(matched)) {
             i++
