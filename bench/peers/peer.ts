@@ -20,6 +20,11 @@ export interface BenchWork {
   namespaces: readonly string[]
   /** Files in PEM with a key and a certificate for HOST; STARTTLS is to be offered on the same port, not required. */
   tls: { key: string; certificate: string }
+  /**
+   * The form to keep passwords in, where a server has a choice: `plain` makes PLAIN cheap, but SCRAM derives its keys
+   * at each login then; `keys` makes SCRAM cheap, but PLAIN derives them. `plain` when left out.
+   */
+  passwords?: 'plain' | 'keys'
   /** Put before the server's command; binds it to a processor. */
   launcher: readonly string[]
 }

@@ -1,15 +1,20 @@
 // What a scenario is: something measured of a running server. Another one is another file beside this.
-import type { Load } from '../load/remote.ts'
+import type { Load } from '../load/requests.ts'
 import type { RunningPeer } from '../peers/peer.ts'
 
 /** Settings of the whole run. */
 export interface RunSettings {
-  warmUpSeconds: number
+  /** Seconds of server CPU of the first warm-up with a kind of traffic. */
+  warmUpCpuSeconds: number
   /** Seconds of server CPU that a window lasts, unless `operations` is given. */
   windowCpuSeconds: number
   operations: number | undefined
   /** Idle sessions. */
   sessions: number
+  /** Memory counts once it has hardly changed for so long. */
+  settleSeconds: number
+  /** Operations of the soak, after its first minute. */
+  soakOperations: number
 }
 
 /** What one run of a scenario gave: the figure of the table, and what else was seen. */
@@ -30,23 +35,32 @@ export interface Setup {
   readonly bystanders: number
   /** Namespaces delegated to the component, the one of the load among them. */
   readonly namespaces: number
-  /** Bytes of the payload of a delegated request's answer, about. 0: the usual one, of some 300. */
-  readonly payloadBytes: number
   /** Whether all clients are in each other's rosters (subscription `both`). */
   readonly roster: boolean
+  /** The form that servers keep passwords in, where they have a choice: see BenchWork. */
+  readonly passwords: 'plain' | 'keys'
   /** Scenarios that need a server nobody has used yet get one. */
   readonly fresh: boolean
 }
 
-/** The usual setup: ten clients, plain TCP. */
+/** The usual setup: ten clients, each other's contacts, plain TCP. */
 export const USUAL: Setup = {
   tls: false,
   clients: 10,
   bystanders: 0,
   namespaces: 1,
-  payloadBytes: 0,
-  roster: false,
+  roster: true,
+  passwords: 'plain',
   fresh: false,
+}
+
+/** Sessions beside the clients' share accounts, but no more than so many one of them. */
+const SESSIONS_AN_ACCOUNT = 20
+const LEAST_ACCOUNTS = 100
+
+/** How many accounts there are beside the clients', for so many sessions. */
+export function spareAccounts(sessions: number): number {
+  return Math.max(LEAST_ACCOUNTS, Math.ceil(sessions / SESSIONS_AN_ACCOUNT))
 }
 
 /** Which table a scenario's row stands in. */
