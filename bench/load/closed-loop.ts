@@ -1,162 +1,198 @@
-// The closed loop: every client keeps a fixed number of operations in flight, and each one that completes
-// starts the next. The server's CPU time is read at both ends of the measured window.
-import { cpuSeconds } from '../process-figures.ts'
+// The closed loop: a fixed number of operations is in flight, and each one that completes starts the next.
 import type { Client } from './client.ts'
-import { Latencies } from './latency.ts'
-import { clientOfId, slotId, slotOfId, slotPrefix } from './stanzas.ts'
-import { TRAFFIC, type TrafficName } from './traffic.ts'
+import { IGNORE, type StanzaReader } from './connection.ts'
+import { OTHER, Skeleton } from './skeleton.ts'
+import {
+  answerPayload,
+  clientIn,
+  ID_LENGTH,
+  MOST_SLOTS,
+  operationId,
+  SEQUENCES,
+  sequenceIn,
+  slotIn,
+  writeId,
+} from './stanzas.ts'
+import { TRAFFIC, type Traffic, type TrafficName } from './traffic.ts'
+import { Window, type WindowPlan, type WindowResult } from './window.ts'
 
 /** How to measure. */
-export interface LoopPlan {
+export interface LoopPlan extends WindowPlan {
   traffic: TrafficName
-  /** The server, whose CPU time is read. */
-  pid: number
-  /** Operations in flight for each client. */
+  /** The first so many clients send; the others receive at most. */
+  senders: number
+  /**
+   * Operations in flight, of all senders together. Where there are fewer of them than senders, each wanders from
+   * sender to sender, so that all take part alike.
+   */
   inFlight: number
-  /** Seconds before the window, and how many operations they must have completed at least. */
-  warmUpSeconds: number
-  warmUpOperations: number
-  /** The window lasts until the server has used so many seconds of CPU … */
-  windowCpuSeconds: number
-  /** … or, if given, until so many operations are complete. */
-  windowOperations?: number
+  /** Length of a delegated answer's payload, as {@link answerPayload} takes it; the usual one if left out. */
+  payloadBytes?: number
 }
 
-/** What one window gave. */
-export interface LoopResult {
-  operations: number
-  /** Seconds of the window. */
-  wallSeconds: number
-  /** Seconds of CPU in the window. */
-  serverCpuSeconds: number
-  loadCpuSeconds: number
-  /** Milliseconds from sending to completion. */
-  p50: number
-  p99: number
-}
-
-interface Slot {
-  prefix: string
-  sequence: number
-  /** The id that is awaited. */
-  id: string
-  sentAt: number
-}
-
-const CHECK_MS = 20
-const STALLED_MS = 15_000
-/** A window ends then in any case: a server that hardly uses CPU is not what is measured here. */
-const WINDOW_LIMIT_MS = 120_000
+/** Which clients have got an operation is kept as bits of a number. */
+const MOST_RECEIVERS = 31
 
 /**
  * Runs one warm-up and one window over clients that are logged in.
  * @throws Error on a wrong answer, an answer to nothing, an error, a broken connection or a standstill
  */
-export function runClosedLoop(clients: readonly Client[], plan: LoopPlan): Promise<LoopResult> {
-  const traffic = TRAFFIC[plan.traffic]
-  const jids = clients.map((client) => client.jid)
-  const slots = clients.map((_, client) =>
-    Array.from({ length: plan.inFlight }, (_, slot): Slot => {
-      return { prefix: slotPrefix(client, slot), sequence: 0, id: '', sentAt: 0 }
-    }),
-  )
-
+export function runClosedLoop(clients: readonly Client[], plan: LoopPlan): Promise<WindowResult> {
   return new Promise((resolve, reject) => {
-    let phase: 'warm-up' | 'window' | 'drain' = 'warm-up'
-    let completed = 0
-    let pending = 0
-    let latencies = new Latencies()
-    let start = { at: performance.now(), completed: 0, cpu: 0, load: process.cpuUsage() }
-    let result: LoopResult | undefined
-    let last = { completed: -1, at: performance.now() }
-
-    const begin = (client: number, slot: Slot, now: number) => {
-      slot.id = slotId(slot.prefix, slot.sequence++)
-      slot.sentAt = now
-      pending++
-      clients[client]!.connection.send(traffic.compose(jids, client, slot.id))
-    }
-
-    const complete = (id: string, now: number) => {
-      const client = clientOfId(id)
-      const slot = slots[client]?.[slotOfId(id)]
-      if (slot === undefined || slot.id !== id) throw new Error(`an answer to nothing that was asked: ${id}`)
-      slot.id = ''
-      pending--
-      completed++
-      if (phase === 'window') latencies.add(now - slot.sentAt)
-      if (phase !== 'drain') begin(client, slot, now)
-      else if (pending === 0) finish()
-      if (phase === 'window' && plan.windowOperations !== undefined) {
-        if (completed - start.completed >= plan.windowOperations) endWindow(now)
-      }
-    }
-
-    const beginWindow = (now: number) => {
-      phase = 'window'
-      latencies = new Latencies()
-      start = { at: now, completed, cpu: cpuSeconds(plan.pid), load: process.cpuUsage() }
-    }
-
-    const endWindow = (now: number) => {
-      phase = 'drain'
-      const load = process.cpuUsage(start.load)
-      result = {
-        operations: completed - start.completed,
-        wallSeconds: (now - start.at) / 1000,
-        serverCpuSeconds: cpuSeconds(plan.pid) - start.cpu,
-        loadCpuSeconds: (load.user + load.system) / 1e6,
-        p50: latencies.quantile(0.5),
-        p99: latencies.quantile(0.99),
-      }
-    }
-
-    const check = () => {
-      const now = performance.now()
-      if (completed !== last.completed) last = { completed, at: now }
-      else if (now - last.at > STALLED_MS)
-        return fail(new Error(`standstill: ${pending} answers are missing`))
-      try {
-        if (phase === 'warm-up') {
-          const warm = now - start.at >= plan.warmUpSeconds * 1000 && completed >= plan.warmUpOperations
-          if (warm) beginWindow(now)
-        } else if (phase === 'window') {
-          const enough = cpuSeconds(plan.pid) - start.cpu >= plan.windowCpuSeconds
-          if (now - start.at > WINDOW_LIMIT_MS) endWindow(now)
-          else if (enough && plan.windowOperations === undefined) endWindow(now)
-        }
-      } catch (error) {
-        fail(error instanceof Error ? error : new Error(String(error)))
-      }
-    }
-
-    const timer = setInterval(check, CHECK_MS)
-    const release = () => {
-      clearInterval(timer)
-      for (const { connection } of clients) {
-        connection.onFailure = () => {}
-        connection.listen(() => {})
-      }
-    }
-    const fail = (error: Error) => {
-      release()
-      reject(error)
-    }
-    const finish = () => {
-      release()
-      resolve(result!)
-    }
-
-    for (const { connection } of clients) {
-      connection.onFailure = fail
-      connection.listen((text, from, to) => {
-        const id = traffic.completes(text, from, to)
-        if (id !== undefined) complete(id, performance.now())
-      })
-    }
-    const now = performance.now()
-    slots.forEach((own, client) => {
-      for (const slot of own) begin(client, slot, now)
+    const loop = new ClosedLoop(clients, plan, (outcome) => {
+      loop.release()
+      if (outcome instanceof Error) reject(outcome)
+      else resolve(outcome)
     })
+    loop.start()
   })
+}
+
+/**
+ * Everything is kept in lanes: a lane has one operation in flight at any time. All that an answer needs is found by
+ * numbers that stand in its id.
+ */
+class ClosedLoop {
+  readonly traffic: Traffic
+  /** Bytes that an answer has at least. */
+  readonly leastBytes: number
+  private readonly clients: readonly Client[]
+  private readonly window: Window
+  private readonly settle: (outcome: WindowResult | Error) => void
+  private readonly senders: number
+  private readonly lanes: number
+  private readonly deliveries: number
+  /** By lane: whose turn it is, the number of its operation, when it was sent, and who is still to get it. */
+  private readonly sender: Int32Array
+  private readonly sequence: Int32Array
+  private readonly sentAt: Float64Array
+  private readonly missing: Int32Array
+  /** By sender: its stanza, and where the id stands in it. */
+  private readonly stanzas: Buffer[]
+  private readonly idsAt: number[]
+  private pending = 0
+
+  constructor(clients: readonly Client[], plan: LoopPlan, settle: (outcome: WindowResult | Error) => void) {
+    this.clients = clients
+    this.traffic = TRAFFIC[plan.traffic]
+    // A server may write the same with other quotes and empty elements.
+    this.leastBytes =
+      plan.traffic === 'delegated-iq' ? answerPayload(plan.payloadBytes ?? 0).length * 0.95 : 0
+    this.settle = settle
+    this.senders = plan.senders
+    this.lanes = plan.inFlight
+    this.deliveries = this.traffic.deliveries(clients.length)
+    if (plan.inFlight > plan.senders * MOST_SLOTS)
+      throw new Error(`a client has ${MOST_SLOTS} requests at most`)
+    if (this.deliveries > MOST_RECEIVERS)
+      throw new Error(`presence reaches ${MOST_RECEIVERS} clients at most`)
+    this.sender = Int32Array.from({ length: this.lanes }, (_, lane) => lane % this.senders)
+    this.sequence = new Int32Array(this.lanes)
+    this.sentAt = new Float64Array(this.lanes)
+    this.missing = new Int32Array(this.lanes)
+    const jids = clients.map(({ jid }) => jid)
+    const sample = operationId(0, 0, 0)
+    const texts = Array.from({ length: this.senders }, (_, sender) =>
+      this.traffic.compose(jids, sender, sample),
+    )
+    this.stanzas = texts.map((text) => Buffer.from(text, 'latin1'))
+    this.idsAt = texts.map((text) => text.indexOf(sample))
+    this.window = new Window(plan, (error) => settle(error))
+  }
+
+  start(): void {
+    this.clients.forEach(({ connection }, index) => {
+      connection.onFailure = this.settle
+      connection.listen(new OperationReader(this, index))
+    })
+    const now = performance.now()
+    for (let lane = 0; lane < this.lanes; lane++) this.begin(lane, now)
+  }
+
+  release(): void {
+    this.window.close()
+    for (const { connection } of this.clients) {
+      connection.onFailure = () => {}
+      connection.listen(IGNORE)
+    }
+  }
+
+  /**
+   * Takes note of what client `receiver` has received: the stanza with the id at `at`.
+   * @throws Error if it should not have
+   */
+  deliver(receiver: number, bytes: Buffer, at: number): void {
+    const client = clientIn(bytes, at)
+    if (!this.traffic.reaches(client, receiver, this.clients.length)) {
+      // The server's copy of one's own presence.
+      if (this.deliveries > 1 && client === receiver) return
+      throw new Error(`what was for another client: ${bytes.toString('latin1', at, at + ID_LENGTH)}`)
+    }
+    const lane = this.lanes < this.senders ? client % this.lanes : slotIn(bytes, at) * this.senders + client
+    const known = lane < this.lanes && this.sender[lane] === client
+    const bit = this.deliveries > 1 ? 1 << receiver : 1
+    if (!known || this.sequence[lane] !== sequenceIn(bytes, at) || (this.missing[lane]! & bit) === 0) {
+      throw new Error(`an answer to nothing that was asked: ${bytes.toString('latin1', at, at + ID_LENGTH)}`)
+    }
+    this.missing[lane]! &= ~bit
+    if (this.missing[lane] === 0) this.complete(lane)
+  }
+
+  private complete(lane: number): void {
+    const now = performance.now()
+    this.pending--
+    this.window.count(this.sentAt[lane]!, now)
+    this.sequence[lane] = (this.sequence[lane]! + 1) % SEQUENCES
+    if (this.window.phase !== 'drain') this.begin(lane, now)
+    else if (this.pending === 0) this.settle(this.window.result!)
+  }
+
+  private begin(lane: number, now: number): void {
+    let sender = this.sender[lane]!
+    if (this.lanes < this.senders) {
+      sender += this.lanes
+      if (sender >= this.senders) sender = lane
+      this.sender[lane] = sender
+    }
+    this.pending++
+    this.sentAt[lane] = now
+    this.missing[lane] = this.deliveries > 1 ? ((1 << this.clients.length) - 1) & ~(1 << sender) : 1
+    const { connection } = this.clients[sender]!
+    const start = connection.sendCopy(this.stanzas[sender]!)
+    const slot = this.lanes < this.senders ? 0 : (lane / this.senders) | 0
+    writeId(connection.written, start + this.idsAt[sender]!, sender, slot, this.sequence[lane]!)
+  }
+}
+
+/** Reads what one client receives: each stanza is compared with the last one of the same sender. */
+class OperationReader implements StanzaReader {
+  private readonly loop: ClosedLoop
+  private readonly receiver: number
+  private readonly skeletons = new Map<number, Skeleton>()
+  private idAt = 0
+
+  constructor(loop: ClosedLoop, receiver: number) {
+    this.loop = loop
+    this.receiver = receiver
+  }
+
+  quick(bytes: Buffer, at: number): number {
+    const idAt = at + this.idAt
+    if (idAt + ID_LENGTH > bytes.length) return OTHER
+    const skeleton = this.skeletons.get(clientIn(bytes, idAt))
+    if (skeleton === undefined) return OTHER
+    const end = skeleton.match(bytes, at)
+    if (end > 0) this.loop.deliver(this.receiver, bytes, idAt)
+    return end
+  }
+
+  slow(bytes: Buffer, at: number, end: number): void {
+    const { traffic, leastBytes } = this.loop
+    const idAt = traffic.idAt(bytes.toString('latin1', at, end), leastBytes)
+    if (idAt < 0) return
+    this.idAt = idAt
+    const skeleton = new Skeleton(bytes.subarray(at, end), [{ at: idAt, length: ID_LENGTH }])
+    this.skeletons.set(clientIn(bytes, at + idAt), skeleton)
+    this.loop.deliver(this.receiver, bytes, at + idAt)
+  }
 }

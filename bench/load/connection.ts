@@ -1,51 +1,146 @@
 // A connection of the load: a raw socket that speaks XMPP in fixed sentences.
 import { connect, type Socket } from 'node:net'
-import { stanzaEnd } from './stanzas.ts'
+import { connect as connectTls, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
+import { stanzaEnd } from './reading.ts'
+import { OTHER, PART } from './skeleton.ts'
 
-/** Called for each stanza: it stands in `text` from `start` to `end`. */
-export type StanzaListener = (text: string, start: number, end: number) => void
+/** What is told of stanzas. The bytes are its own for the time of the call only. */
+export interface StanzaReader {
+  /** Reads a stanza that looks as expected, and gives its end; {@link OTHER} or {@link PART} as a skeleton does. */
+  quick(bytes: Buffer, at: number): number
+  /**
+   * Reads any other stanza.
+   * @throws Error when it is wrong
+   */
+  slow(bytes: Buffer, at: number, end: number): void
+}
+
+/** Reads nothing of what comes. */
+export const IGNORE: StanzaReader = {
+  quick: (bytes) => bytes.length,
+  slow: () => {},
+}
 
 const TIMEOUT_MS = 20_000
 
+/**
+ * All sockets without TLS read into the same bytes: they are read before the next socket's turn. Large, so that a
+ * turn takes what has come.
+ */
+const SHARED = Buffer.allocUnsafeSlow(1 << 18)
+
+/** Connections that have something to send at the end of this turn. */
+let unflushed: Connection[] = []
+
+function flushAll(): void {
+  const connections = unflushed
+  unflushed = []
+  for (const connection of connections) connection.flush()
+}
+
+let secureContext: SecureContext | undefined
+
 /** A socket, first read sentence by sentence ({@link expect}), then stanza by stanza ({@link listen}). */
 export class Connection {
-  private readonly socket: Socket
+  private socket!: Socket | TLSSocket
   private readonly name: string
-  private unread = ''
-  private unsent = ''
-  private listener: StanzaListener | undefined
+  /** What has been read of a dialogue and not taken. */
+  private sentence = ''
+  /** The beginning of a stanza whose rest has not come. */
+  private rest: Buffer | undefined
+  private restLength = 0
+  private out: Buffer | undefined
+  private outLength = 0
+  private reader: StanzaReader | undefined
   private wake: (() => void) | undefined
   private failure: Error | undefined
+  private closed = false
   private closing = false
   /** Told of what breaks the connection while stanzas are read. */
   onFailure: (error: Error) => void = () => {}
 
-  private constructor(socket: Socket, name: string) {
-    this.socket = socket
+  private constructor(name: string) {
     this.name = name
-    socket.setNoDelay(true)
-    // One byte, one character: nothing is decoded, ends and ids are ASCII.
-    socket.on('data', (chunk: Buffer) => this.receive(chunk.toString('latin1')))
-    socket.on('error', (error) => this.fail(error))
-    socket.on('close', () => this.fail(new Error('the server closed the connection')))
   }
 
-  /** Connects to a port of 127.0.0.1. `name` is for error messages. */
-  static open(port: number, name: string): Promise<Connection> {
+  /** Connects to a port of 127.0.0.1. `name` is for error messages; a connection that will use TLS must say so. */
+  static open(port: number, name: string, tls = false): Promise<Connection> {
+    const connection = new Connection(name)
+    const callback = (length: number) => {
+      connection.receive(SHARED.subarray(0, length))
+      return true
+    }
+    // A socket that TLS will take over reads through its stream.
+    const onread = tls ? undefined : { buffer: SHARED, callback }
+    const socket = connect({ port, host: '127.0.0.1', noDelay: true, onread })
+    connection.take(socket, !tls)
     return new Promise((resolve, reject) => {
-      const socket = connect(port, '127.0.0.1')
-      socket.once('error', reject)
+      connection.onFailure = reject
       socket.once('connect', () => {
-        socket.off('error', reject)
-        resolve(new Connection(socket, name))
+        connection.onFailure = () => {}
+        resolve(connection)
       })
     })
   }
 
+  /** Negotiates TLS with a server that has agreed to; whatever its certificate, which is not what is measured. */
+  async secure(): Promise<void> {
+    secureContext ??= createSecureContext({ ca: [] })
+    const plain = this.socket
+    plain.removeAllListeners('data')
+    const socket = connectTls({
+      socket: plain,
+      secureContext,
+      rejectUnauthorized: false,
+      checkServerIdentity: () => undefined,
+    })
+    this.take(socket, false)
+    await this.until('TLS', (done) => socket.once('secureConnect', done))
+  }
+
   /** Sends text; what is sent in one turn goes out in one write. */
   send(text: string): void {
-    if (this.unsent === '') queueMicrotask(() => this.flush())
-    this.unsent += text
+    const at = this.reserve(text.length)
+    this.out!.write(text, at, 'latin1')
+  }
+
+  /** Sends a copy of the bytes, and gives where it can be changed until the turn ends: {@link written} from there. */
+  sendCopy(bytes: Buffer): number {
+    const at = this.reserve(bytes.length)
+    bytes.copy(this.out!, at)
+    return at
+  }
+
+  /** What is going to be sent, for changes at once: the next sending may move it. */
+  get written(): Buffer {
+    return this.out!
+  }
+
+  private reserve(length: number): number {
+    const at = this.outLength
+    if (at === 0) {
+      if (unflushed.length === 0) setImmediate(flushAll)
+      unflushed.push(this)
+    }
+    const needed = at + length
+    if (this.out === undefined || needed > this.out.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(512, 1 << (32 - Math.clz32(needed))))
+      this.out?.copy(larger, 0, 0, at)
+      this.out = larger
+    }
+    this.outLength = needed
+    return at
+  }
+
+  /** Writes what is to be sent. */
+  flush(): void {
+    const out = this.out!
+    const bytes = out.subarray(0, this.outLength)
+    this.outLength = 0
+    if (this.socket.destroyed) return
+    this.socket.write(bytes)
+    // What the kernel has not taken yet must not be overwritten.
+    if (this.socket.writableLength > 0) this.out = undefined
   }
 
   /**
@@ -55,26 +150,37 @@ export class Connection {
   async expect(...tokens: string[]): Promise<string> {
     const deadline = Date.now() + TIMEOUT_MS
     for (;;) {
-      const refusal = /<(failure|stream:error)\b|type=['"]error['"]/.exec(this.unread)
-      if (refusal) throw this.named(new Error(`refused: ${this.unread.slice(0, 600)}`))
+      const sentence = this.sentence
       for (const token of tokens) {
-        const at = this.unread.indexOf(token)
-        const end = at < 0 ? -1 : this.unread.indexOf('>', at)
-        if (end >= 0) return this.take(end + 1)
+        const at = sentence.indexOf(token)
+        const end = at < 0 ? -1 : sentence.indexOf('>', at)
+        if (end >= 0) {
+          this.checkRefusal(sentence)
+          this.sentence = sentence.slice(end + 1)
+          return sentence.slice(0, end + 1)
+        }
       }
+      this.checkRefusal(sentence)
       if (this.failure) throw this.failure
-      const left = deadline - Date.now()
-      if (left <= 0)
-        throw this.named(new Error(`no ${tokens.join(' or ')} came: ${this.unread.slice(0, 600)}`))
-      await this.more(left)
+      if (Date.now() >= deadline) {
+        throw this.named(new Error(`no ${tokens.join(' or ')} came: ${sentence.slice(0, 600)}`))
+      }
+      await this.until(tokens.join(' or '), (done) => {
+        this.wake = done
+      })
     }
   }
 
-  /** From now on, `listener` is given every stanza. */
-  listen(listener: StanzaListener): void {
-    this.listener = listener
-    if (this.failure) this.onFailure(this.failure)
-    else if (this.unread !== '') this.receive('')
+  /** From now on, `reader` is given every stanza. */
+  listen(reader: StanzaReader): void {
+    this.reader = reader
+    if (this.failure) {
+      this.onFailure(this.failure)
+    } else if (this.sentence !== '') {
+      const bytes = Buffer.from(this.sentence, 'latin1')
+      this.sentence = ''
+      this.receive(bytes)
+    }
   }
 
   /**
@@ -82,84 +188,136 @@ export class Connection {
    * @throws Error when the connection breaks or none comes
    */
   async stanza(wanted: (stanza: string) => boolean): Promise<string> {
-    let timer: NodeJS.Timeout | undefined
-    try {
-      return await new Promise<string>((resolve, reject) => {
-        timer = setTimeout(() => reject(this.named(new Error('an expected stanza did not come'))), TIMEOUT_MS)
-        this.onFailure = reject
-        this.listen((text, start, end) => {
-          const stanza = text.slice(start, end)
-          if (wanted(stanza)) resolve(stanza)
-        })
+    let found = ''
+    await this.until('an expected stanza', (done) => {
+      this.listen({
+        quick: () => OTHER,
+        slow: (bytes, at, end) => {
+          const stanza = bytes.toString('latin1', at, end)
+          if (!wanted(stanza)) return
+          found = stanza
+          done()
+        },
       })
-    } finally {
-      clearTimeout(timer)
-      this.onFailure = () => {}
-    }
+    })
+    return found
   }
 
-  /** Ends the stream and the socket. */
+  /** Ends the stream and waits until the server has ended it too and the connection is closed. */
+  async end(): Promise<void> {
+    this.reader = undefined
+    this.send('</stream:stream>')
+    await this.expect('</stream:stream')
+    // Whoever ends first keeps the port's memory (TIME_WAIT): mostly the server, whose end may be here already.
+    this.closing = true
+    this.socket.end()
+    if (!this.closed) await this.until('end of the connection', (done) => this.socket.once('close', done))
+  }
+
+  /** Ends the connection, whatever the server thinks of it. */
   close(): void {
     this.closing = true
-    this.socket.end('</stream:stream>')
-    // The server's answer is of no interest, and some wait long for ours.
-    this.socket.destroySoon()
+    this.socket.destroy()
   }
 
-  private receive(chunk: string): void {
-    const text = this.unread === '' ? chunk : this.unread + chunk
-    if (this.listener === undefined) {
-      this.unread = text
+  private take(socket: Socket | TLSSocket, readsDirectly: boolean): void {
+    this.socket = socket
+    if (!readsDirectly) socket.on('data', (chunk: Buffer) => this.receive(chunk))
+    socket.on('error', (error) => this.fail(error))
+    socket.on('close', () => {
+      if (socket !== this.socket) return
+      this.closed = true
+      this.fail(new Error('the server closed the connection'))
+    })
+  }
+
+  private receive(chunk: Buffer): void {
+    if (this.reader === undefined) {
+      this.sentence += chunk.toString('latin1', 0, chunk.length)
       this.wake?.()
       return
     }
+    const bytes = this.restLength === 0 ? chunk : this.appended(chunk)
     let at = 0
     try {
-      while (at < text.length) {
-        if (text.charCodeAt(at) <= 0x20) {
-          at++
-          continue
+      while (at < bytes.length) {
+        let end = this.reader.quick(bytes, at)
+        if (end === PART) break
+        if (end === OTHER) {
+          if (bytes[at]! <= 0x20) {
+            at++
+            continue
+          }
+          end = stanzaEnd(bytes, at)
+          if (end < 0) break
+          this.reader.slow(bytes, at, end)
         }
-        const end = stanzaEnd(text, at)
-        if (end < 0) break
-        this.listener(text, at, end)
         at = end
       }
     } catch (error) {
       this.fail(error instanceof Error ? error : new Error(String(error)))
       return
     }
-    this.unread = at === text.length ? '' : text.slice(at)
+    this.keep(bytes, at)
   }
 
-  private take(end: number): string {
-    const taken = this.unread.slice(0, end)
-    this.unread = this.unread.slice(end)
-    return taken
+  /** The rest of before, with the chunk behind it. */
+  private appended(chunk: Buffer): Buffer {
+    const length = this.restLength + chunk.length
+    if (length > this.rest!.length) {
+      const larger = Buffer.allocUnsafeSlow(1 << (32 - Math.clz32(length)))
+      this.rest!.copy(larger, 0, 0, this.restLength)
+      this.rest = larger
+    }
+    chunk.copy(this.rest!, this.restLength)
+    this.restLength = length
+    return this.rest!.subarray(0, length)
   }
 
-  private more(timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs)
-      this.wake = () => {
+  private keep(bytes: Buffer, at: number): void {
+    const length = bytes.length - at
+    if (length > 0 && (this.restLength === 0 || at > 0)) {
+      if (this.rest === undefined || this.rest.length < length) {
+        this.rest = Buffer.allocUnsafeSlow(Math.max(512, 1 << (32 - Math.clz32(length))))
+      }
+      bytes.copy(this.rest, 0, at)
+    }
+    this.restLength = length
+  }
+
+  private checkRefusal(sentence: string): void {
+    if (/<(failure|stream:error)\b|type=['"]error['"]/.test(sentence)) {
+      throw this.named(new Error(`refused: ${sentence.slice(0, 600)}`))
+    }
+  }
+
+  /** Waits until `start` calls back; breaks off when the connection does, or takes too long. */
+  private until(what: string, start: (done: () => void) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = () => {
         clearTimeout(timer)
         this.wake = undefined
-        resolve()
+        this.onFailure = () => {}
       }
+      const timer = setTimeout(() => {
+        settle()
+        reject(this.named(new Error(`waited in vain for ${what}; there is: ${this.sentence.slice(0, 600)}`)))
+      }, TIMEOUT_MS)
+      this.onFailure = (error) => {
+        settle()
+        reject(error)
+      }
+      start(() => {
+        settle()
+        resolve()
+      })
     })
-  }
-
-  private flush(): void {
-    const text = this.unsent
-    this.unsent = ''
-    if (!this.socket.destroyed) this.socket.write(text, 'latin1')
   }
 
   private fail(error: Error): void {
     if (this.closing || this.failure) return
     this.failure = this.named(error)
     this.socket.destroy()
-    this.wake?.()
     this.onFailure(this.failure)
   }
 

@@ -1,24 +1,20 @@
-// The load process, as the measuring process sees it.
+// The load in a process of its own.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { LoadReply, LoadRequestName, LoadRequests } from './requests.ts'
+import type { Load, LoadReply, LoadRequestName, LoadRequests } from './requests.ts'
 
-/** A load process. One request at a time. */
-export class Load {
+/** A load process. */
+export class LoadProcess implements Load {
   private readonly child: ChildProcess
 
   /** @param launcher put before the command, e.g. `['taskset', '-c', '1']` */
   constructor(launcher: readonly string[]) {
     const script = fileURLToPath(new URL(`./main${extname(import.meta.url)}`, import.meta.url))
-    const [program, ...args] = [...launcher, process.execPath, script]
+    const [program, ...args] = [...launcher, process.execPath, ...nodeOptions(), script]
     this.child = spawn(program!, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   }
 
-  /**
-   * Has the load process do something.
-   * @throws Error with what went wrong there, or when it has ended
-   */
   ask<Name extends LoadRequestName>(
     request: Name,
     take: LoadRequests[Name]['take'],
@@ -42,7 +38,6 @@ export class Load {
     })
   }
 
-  /** Ends the process and its connections. */
   stop(): Promise<void> {
     return new Promise((resolve) => {
       if (this.child.exitCode !== null || this.child.signalCode !== null) return resolve()
@@ -50,4 +45,9 @@ export class Load {
       this.child.kill('SIGTERM')
     })
   }
+}
+
+/** Options of Node for the load, from LEGATE_BENCH_LOAD_OPTIONS, e.g. `--cpu-prof`: for profiling the load itself. */
+function nodeOptions(): string[] {
+  return (process.env['LEGATE_BENCH_LOAD_OPTIONS'] ?? '').split(' ').filter((option) => option !== '')
 }

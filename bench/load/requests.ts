@@ -1,14 +1,32 @@
-// What the measuring process asks of the load process, and gets back: messages over Node's IPC channel.
-import type { LoopPlan, LoopResult } from './closed-loop.ts'
+// What the measuring process asks of the load, and gets back: messages over Node's IPC channel.
+import type { Setup } from '../scenarios/scenario.ts'
+import type { LoopPlan } from './closed-loop.ts'
+import type { LoginPlan } from './logins.ts'
+import type { WindowResult } from './window.ts'
+
+/** Where the server listens. */
+export interface ServerPorts {
+  c2sPort: number
+  componentPort: number
+}
 
 /** Requests by name: what they take and what they give. */
 export interface LoadRequests {
-  /** Connects the component and logs `clients` clients in. */
-  connect: { take: { c2sPort: number; componentPort: number; clients: number }; give: null }
-  /** Runs one closed loop over them. */
-  loop: { take: LoopPlan; give: LoopResult }
-  /** Logs in idle sessions number `first` to `first + count - 1`, spread over the accounts, and keeps them. */
-  sessions: { take: { c2sPort: number; first: number; count: number; accounts: number }; give: null }
+  /**
+   * Connects the component and logs the clients and bystanders of a setup in.
+   * `spareAccounts` are there for bystanders.
+   */
+  connect: { take: ServerPorts & { setup: Setup; spareAccounts: number }; give: null }
+  /** Runs one closed loop over the clients. */
+  loop: { take: LoopPlan; give: WindowResult }
+  /** Runs one loop of logins, over accounts beside the clients'. */
+  logins: { take: Omit<LoginPlan, 'c2sPort'>; give: WindowResult }
+  /** Logs in so many further sessions, which do nothing, spread over so many accounts beside the clients'. */
+  sessions: { take: { count: number; accounts: number }; give: null }
+  /** Each of these sessions sends a delegated request; the component has them all, and answers none. */
+  hold: { take: null; give: null }
+  /** The component answers them; every session has got its answer. */
+  release: { take: null; give: null }
 }
 
 /** Names of {@link LoadRequests}. */
@@ -21,3 +39,17 @@ export type LoadRequest = {
 
 /** Its answer: what it gives, or what went wrong. */
 export type LoadReply = { gives: LoadRequests[LoadRequestName]['give'] } | { error: string }
+
+/** The load, as the measuring process sees it. One request at a time. */
+export interface Load {
+  /**
+   * Has the load do something.
+   * @throws Error with what went wrong there, or when it has ended
+   */
+  ask<Name extends LoadRequestName>(
+    request: Name,
+    take: LoadRequests[Name]['take'],
+  ): Promise<LoadRequests[Name]['give']>
+  /** Ends it and its connections. */
+  stop(): Promise<void>
+}

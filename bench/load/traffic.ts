@@ -1,55 +1,84 @@
-// The two kinds of traffic: what a client sends for one operation, and how its completion is recognised.
-import { ANSWER_MARK, attribute, chatMessage, delegatedRequest, ID_LENGTH, MESSAGE_MARK } from './stanzas.ts'
+// The kinds of traffic: what a client sends for one operation, and how its completion is recognised.
+import { attribute, attributeAt } from './reading.ts'
+import {
+  ANSWER_END_MARK,
+  ANSWER_MARK,
+  chatMessage,
+  delegatedRequest,
+  ID_LENGTH,
+  MESSAGE_MARK,
+  PRESENCE_MARK,
+  tellingPresence,
+} from './stanzas.ts'
 
-/** A kind of traffic. `jids` are the clients' full JIDs. */
+/** A kind of traffic between `clients` clients. */
 export interface Traffic {
-  /** The stanza that client `sender` sends for the operation `id`. */
+  /** The stanza that client `sender` sends for the operation `id`. `jids` are the clients' full JIDs. */
   compose(jids: readonly string[], sender: number, id: string): string
+  /** Whether the operation of client `sender` has to reach client `receiver`. */
+  reaches(sender: number, receiver: number, clients: number): boolean
+  /** In how many deliveries an operation is complete. */
+  deliveries(clients: number): number
   /**
-   * The id of the operation that this stanza completes; undefined if it has nothing to do with it.
+   * Where the id of the operation stands that this stanza delivers; -1 if it has nothing to do with any.
+   * @param leastBytes that it has if it is right
    * @throws Error when it is a wrong answer, or an error
    */
-  completes(text: string, start: number, end: number): string | undefined
+  idAt(stanza: string, leastBytes: number): number
 }
 
 /** Client → server → component → server → client. */
 const delegatedIq: Traffic = {
   compose: (_jids, _sender, id) => delegatedRequest(id),
-  completes(text, start, end) {
-    return operation(text, start, end, '<iq', 'result', ANSWER_MARK)
-  },
+  reaches: (sender, receiver) => sender === receiver,
+  deliveries: () => 1,
+  idAt: (stanza, leastBytes) =>
+    operationId(stanza, '<iq', 'result', [ANSWER_MARK, ANSWER_END_MARK], leastBytes),
 }
 
 /** Client → server → the next client, at its full JID. */
 const message: Traffic = {
   compose: (jids, sender, id) => chatMessage(jids[(sender + 1) % jids.length]!, id),
-  completes(text, start, end) {
-    return operation(text, start, end, '<message', 'chat', MESSAGE_MARK)
-  },
+  reaches: (sender, receiver, clients) => receiver === (sender + 1) % clients,
+  deliveries: () => 1,
+  idAt: (stanza) => operationId(stanza, '<message', 'chat', [MESSAGE_MARK]),
+}
+
+/** Client → server → all other clients. The server's copy for the sender is not waited for. */
+const presence: Traffic = {
+  compose: (_jids, _sender, id) => tellingPresence(id),
+  reaches: (sender, receiver) => sender !== receiver,
+  deliveries: (clients) => clients - 1,
+  idAt: (stanza) => operationId(stanza, '<presence', undefined, [PRESENCE_MARK]),
 }
 
 /** By name, as the measuring process asks for them. */
-export const TRAFFIC = { 'delegated-iq': delegatedIq, message } as const satisfies Record<string, Traffic>
+export const TRAFFIC = { 'delegated-iq': delegatedIq, message, presence } as const satisfies Record<
+  string,
+  Traffic
+>
 
 /** Names of {@link TRAFFIC}. */
 export type TrafficName = keyof typeof TRAFFIC
 
-function operation(
-  text: string,
-  start: number,
-  end: number,
+function operationId(
+  stanza: string,
   tag: string,
-  type: string,
-  mark: string,
-): string | undefined {
-  const head = text.indexOf('>', start)
-  const isType = attribute(text, start, head, 'type')
-  if (isType === 'error') throw new Error(`an error instead of an answer: ${text.slice(start, end)}`)
-  // Presence, and whatever a server asks or tells its clients, is no operation of ours.
-  if (isType !== type || !text.startsWith(tag, start)) return undefined
-  const id = attribute(text, start, head, 'id')
-  if (id === undefined || id.length !== ID_LENGTH) return undefined
-  const at = text.indexOf(mark, head)
-  if (at < 0 || at > end) throw new Error(`a wrong answer: ${text.slice(start, end)}`)
-  return id
+  type: string | undefined,
+  marks: readonly string[],
+  leastBytes = 0,
+): number {
+  const head = stanza.indexOf('>')
+  const isType = attribute(stanza, 0, head, 'type')
+  if (isType === 'error') throw new Error(`an error instead of an answer: ${stanza.slice(0, 1000)}`)
+  // Other presence, and whatever a server asks or tells its clients, is no operation of ours.
+  if (isType !== type || !stanza.startsWith(tag)) return -1
+  const at = attributeAt(stanza, 0, head, 'id')
+  if (at < 0 || !ID.test(stanza.slice(at, at + ID_LENGTH + 1))) return -1
+  if (stanza.length < leastBytes || !marks.every((mark) => stanza.includes(mark, head))) {
+    throw new Error(`a wrong answer: ${stanza.slice(0, 1000)}`)
+  }
+  return at
 }
+
+const ID = new RegExp(`^q\\d{${ID_LENGTH - 1}}['"]$`)

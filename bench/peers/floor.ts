@@ -17,13 +17,9 @@ export const floor: BenchPeer = {
       const server = await startServer({
         name: 'the floor',
         command: [
-          ...work.launcher,
-          process.execPath,
-          script,
-          '--c2s',
-          String(c2sPort),
-          '--component',
-          String(componentPort),
+          ...[...work.launcher, process.execPath, script],
+          ...['--c2s', String(c2sPort), '--component', String(componentPort)],
+          ...['--key', work.tls.key, '--certificate', work.tls.certificate],
         ],
         ports: [c2sPort!, componentPort!],
       })

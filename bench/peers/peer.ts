@@ -12,10 +12,19 @@ export interface BenchWork {
   /** An empty folder of this peer's for the whole run: what it keeps there is there at its next start. */
   directory: string
   /**
-   * The accounts it must have. It must also delegate DELEGATED_NAMESPACE of HOST to COMPONENT, which logs in with
-   * SECRET (all in load/stanzas.ts), take PLAIN without TLS, and limit nothing.
+   * The accounts it must have. It must also take PLAIN without TLS (and SCRAM-SHA-1), know contacts' presence and
+   * rosters, let 1000 and more sessions share an account, and limit nothing.
    */
   accounts: readonly BenchAccount[]
+  /** The namespaces that HOST delegates to COMPONENT, which logs in with SECRET (all in load/stanzas.ts). */
+  namespaces: readonly string[]
+  /** Files in PEM with a key and a certificate for HOST; STARTTLS is to be offered on the same port, not required. */
+  tls: { key: string; certificate: string }
+  /**
+   * The form to keep passwords in, where a server has a choice: `plain` makes PLAIN cheap, but SCRAM derives its keys
+   * at each login then; `keys` makes SCRAM cheap, but PLAIN derives them. `plain` when left out.
+   */
+  passwords?: 'plain' | 'keys'
   /** Put before the server's command; binds it to a processor. */
   launcher: readonly string[]
 }
@@ -39,6 +48,8 @@ export interface BenchPeer {
   title(): string
   /** Why it can not be measured here, with the way out; undefined when it can. */
   available(): Promise<string | undefined>
+  /** The names of scenarios that it can not be measured in, each with why. */
+  readonly lacks?: Readonly<Record<string, string>>
   /** Starts it with fresh state; called once a round and scenario group. */
   start(work: BenchWork): Promise<RunningPeer>
 }

@@ -1,44 +1,47 @@
-// Server CPU for each delegated IQ, and for each message, in a closed loop.
+// Server CPU for each delegated IQ, message and presence, with much in flight and with one at a time.
 import type { TrafficName } from '../load/traffic.ts'
-import type { Scenario } from './scenario.ts'
+import { loopMeasure } from './closed-loop.ts'
+import { type Scenario, USUAL } from './scenario.ts'
 
-/** Client → server → component → server → client. */
-export const delegatedIq = trafficScenario('delegated-iq', 'delegated IQ (4 hops)')
+/** Operations in flight for each of the ten clients. */
+export const IN_FLIGHT = 16
 
-/** Client → server → client. */
-export const message = trafficScenario('message', 'message (2 hops)')
+const KINDS: readonly { traffic: TrafficName; title: string }[] = [
+  { traffic: 'delegated-iq', title: 'delegated IQ' },
+  { traffic: 'message', title: 'message' },
+  { traffic: 'presence', title: 'presence to 9 contacts' },
+]
 
-/** Compilers and caches are warm after so many operations, even if the warm-up's seconds are over sooner. */
-const WARM_UP_OPERATIONS = 2000
+/** Each kind, over TCP and TLS, with 16 in flight for each client, and with one for all of them. */
+export const TRAFFIC_SCENARIOS: readonly Scenario[] = [false, true].flatMap((tls) =>
+  KINDS.flatMap(({ traffic, title }) => [many(traffic, title, tls), lone(traffic, title, tls)]),
+)
 
-function trafficScenario(name: TrafficName, title: string): Scenario {
+function many(traffic: TrafficName, title: string, tls: boolean): Scenario {
+  const { clients } = USUAL
   return {
-    name,
-    title,
-    unit: 'µs',
-    freshServer: false,
-    async measure(server, load, settings) {
-      const result = await load.ask('loop', {
-        traffic: name,
-        pid: server.pid,
-        inFlight: settings.inFlight,
-        warmUpSeconds: settings.warmUpSeconds,
-        warmUpOperations: WARM_UP_OPERATIONS,
-        windowCpuSeconds: settings.windowCpuSeconds,
-        windowOperations: settings.operations,
-      })
-      return {
-        value: (result.serverCpuSeconds / result.operations) * 1e6,
-        details: {
-          operations: result.operations,
-          'operations/s': result.operations / result.wallSeconds,
-          'p50 ms': result.p50,
-          'p99 ms': result.p99,
-          'server CPU s': result.serverCpuSeconds,
-          'server CPU %': (result.serverCpuSeconds / result.wallSeconds) * 100,
-          'load CPU %': (result.loadCpuSeconds / result.wallSeconds) * 100,
-        },
-      }
-    },
+    name: `${traffic}${tls ? '-tls' : ''}`,
+    title: `${title}, ${IN_FLIGHT} in flight${tls ? ', TLS' : ''}`,
+    ...common(tls),
+    measure: loopMeasure({ traffic, senders: clients, inFlight: clients * IN_FLIGHT }),
   }
+}
+
+/** What a stanza costs that comes alone: nothing can be gathered. */
+function lone(traffic: TrafficName, title: string, tls: boolean): Scenario {
+  return {
+    name: `${traffic}${tls ? '-tls' : ''}-1`,
+    title: `${title}, 1 in flight${tls ? ', TLS' : ''}`,
+    ...common(tls),
+    measure: loopMeasure({ traffic, senders: 1, inFlight: 1 }),
+  }
+}
+
+function common(tls: boolean) {
+  return {
+    section: 'traffic',
+    unit: 'µs',
+    usual: true,
+    setup: { ...USUAL, tls },
+  } as const
 }

@@ -1,117 +1,22 @@
-// The bench's own tools: it must read what servers send rightly, and fail loudly when they answer wrongly.
-import { createServer, type Socket } from 'node:net'
-import { afterEach, describe, expect, it } from 'vitest'
-import { runClosedLoop } from '../../bench/load/closed-loop.ts'
-import { Connection } from '../../bench/load/connection.ts'
+// The bench's own tools: figures, options, rounds, and the harness for its peers.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Latencies } from '../../bench/load/latency.ts'
-import * as stanzas from '../../bench/load/stanzas.ts'
-import { TRAFFIC } from '../../bench/load/traffic.ts'
+import type { Load } from '../../bench/load/requests.ts'
+import { chooseScenarios, PEERS, readOptions, SCENARIOS } from '../../bench/options.ts'
+import type { BenchPeer } from '../../bench/peers/peer.ts'
 import { cpuSeconds, residentKilobytes } from '../../bench/process-figures.ts'
-import { markdownTable, tableRows, textTable } from '../../bench/report.ts'
+import { Progress } from '../../bench/progress.ts'
+import { type Run, runRounds, serverGroups } from '../../bench/rounds.ts'
+import { type Scenario, type Setup, spareAccounts, USUAL } from '../../bench/scenarios/scenario.ts'
 import { summarize } from '../../bench/statistics.ts'
 import { luaText } from '../shared/peers/prosody-config.ts'
 import { freePorts } from '../shared/ports.ts'
 import { requirePeer } from '../shared/require.ts'
 
-const ID = stanzas.slotId(stanzas.slotPrefix(7, 13), 42)
-const WRAPPER =
-  `<iq to='pubsub.capulet.lit' id="w1" type='set' from='capulet.lit'><delegation xmlns='urn:xmpp:delegation:2'>` +
-  `<forwarded xmlns='urn:xmpp:forward:0'><iq xmlns='jabber:client' from='u07@capulet.lit/bench' ` +
-  `${stanzas.delegatedRequest(ID).slice('<iq '.length)}</forwarded></delegation></iq>`
-
-describe('what the load reads', () => {
-  it('finds the end of every stanza, and none in any part of it', () => {
-    const message = stanzas.chatMessage('u01@capulet.lit/bench', ID)
-    for (const stanza of [WRAPPER, message, stanzas.delegatedRequest(ID), '<presence/>', `<iq id='a'/>`]) {
-      expect(stanzas.stanzaEnd(`${stanza}<presence/>`, 0)).toBe(stanza.length)
-      for (let cut = 1; cut < stanza.length; cut++) {
-        expect(stanzas.stanzaEnd(stanza.slice(0, cut), 0)).toBe(-1)
-      }
-    }
-  })
-
-  it('fails at what is no stanza', () => {
-    expect(() => stanzas.stanzaEnd('<stream:error><conflict/></stream:error>', 0)).toThrow('stream:error')
-  })
-
-  it('keeps client and slot in ids of one length', () => {
-    expect(ID).toHaveLength(stanzas.ID_LENGTH)
-    expect(stanzas.slotId(stanzas.slotPrefix(0, 0), 8_999_999)).toHaveLength(stanzas.ID_LENGTH)
-    expect([stanzas.clientOfId(ID), stanzas.slotOfId(ID)]).toEqual([7, 13])
-  })
-
-  it('answers a forwarded request as its manager, about the asker’s account', () => {
-    const answer = stanzas.delegatedAnswer(WRAPPER, 0)
-    expect(answer).toMatch(/^<iq type='result' id='w1' from='pubsub.capulet.lit' to='capulet.lit'>/)
-    expect(answer).toContain(` id='${ID}' from='u07@capulet.lit' to='u07@capulet.lit/bench'>`)
-    expect(answer.length).toBeGreaterThan(540)
-    expect(answer.length).toBeLessThan(600)
-  })
-})
-
-describe('what the load accepts', () => {
-  const iq = TRAFFIC['delegated-iq']
-  const read = (stanza: string) => iq.completes(stanza, 0, stanza.length)
-
-  it('takes a right answer, and passes over what is none', () => {
-    expect(read(`<iq id="${ID}" type="result"><x>${stanzas.ANSWER_MARK}</x></iq>`)).toBe(ID)
-    expect(read(`<presence from='a@b'/>`)).toBeUndefined()
-    expect(read(`<iq type='get' id='p1'><ping xmlns='urn:xmpp:ping'/></iq>`)).toBeUndefined()
-  })
-
-  it('fails at an error and at a wrong payload', () => {
-    expect(() => read(`<iq id='${ID}' type='error'><error/></iq>`)).toThrow('an error instead of an answer')
-    expect(() => read(`<iq id='${ID}' type='result'/>`)).toThrow('a wrong answer')
-  })
-})
-
-describe('the closed loop', () => {
-  const open: { close(): void }[] = []
-  afterEach(() => {
-    for (const one of open.splice(0)) one.close()
-  })
-
-  /** A loop of one client against a server that answers each chunk with what `reply` makes of it. */
-  async function loopWith(reply: (chunk: string, socket: Socket) => void) {
-    const server = createServer((socket) => socket.on('data', (chunk) => reply(String(chunk), socket)))
-    open.push(server)
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const connection = await Connection.open((server.address() as { port: number }).port, 'test')
-    open.push(connection)
-    return runClosedLoop([{ jid: 'u00@capulet.lit/bench', connection }], {
-      traffic: 'delegated-iq',
-      pid: process.pid,
-      inFlight: 4,
-      warmUpSeconds: 0.01,
-      warmUpOperations: 10,
-      windowCpuSeconds: 1,
-      windowOperations: 100,
-    })
-  }
-
-  const answersTo = (chunk: string) =>
-    [...chunk.matchAll(/ id='(\w+)'/g)].map(
-      ([, id]) => `<iq type='result' id='${id}'><x>${stanzas.ANSWER_MARK}</x></iq>`,
-    )
-
-  it('counts a window and then waits for what is in flight', async () => {
-    const result = await loopWith((chunk, socket) => socket.write(answersTo(chunk).join('')))
-    expect(result.operations).toBe(100)
-    expect(result.p99).toBeGreaterThanOrEqual(result.p50)
-  })
-
-  it('fails at an error answer, a repeated answer and a closed connection', async () => {
-    await expect(
-      loopWith((chunk, socket) => socket.write(answersTo(chunk)[0]!.replace('result', 'error'))),
-    ).rejects.toThrow('an error instead of an answer')
-    await expect(loopWith((chunk, socket) => socket.write(answersTo(chunk)[0]!.repeat(2)))).rejects.toThrow(
-      'an answer to nothing that was asked',
-    )
-    await expect(loopWith((_, socket) => socket.destroy())).rejects.toThrow('closed the connection')
-  })
-})
-
-describe('figures and tables', () => {
+describe('figures', () => {
   it('gives median and spread', () => {
     expect(summarize([3, 1, 2])).toEqual({ median: 2, min: 1, max: 3 })
     expect(summarize([4, 1, 2, 3])).toEqual({ median: 2.5, min: 1, max: 4 })
@@ -130,27 +35,173 @@ describe('figures and tables', () => {
     expect(residentKilobytes(process.pid)).toBeGreaterThan(10_000)
   })
 
-  it('compares with the floor and Prosody in aligned columns', () => {
-    const measured = (value: number) => ({ value, details: {} })
-    const rows = tableRows({
-      peers: [
-        { name: 'floor', title: () => 'floor' },
-        { name: 'prosody', title: () => 'Prosody' },
-      ],
-      scenarios: [{ name: 'message', title: 'message', unit: 'µs' }],
-      cells: [
-        { peer: 'floor', scenario: 'message', rounds: [measured(2), measured(3), measured(1)] },
-        { peer: 'prosody', scenario: 'message', rounds: [measured(100)] },
-      ],
-    })
-    expect(rows).toEqual([
-      ['', 'message, µs', '÷ floor', '÷ prosody'],
-      ['floor', '2.00 (1.00–3.00)', '1.00', '0.020'],
-      ['Prosody', '100', '50.0', '1.00'],
+  it('tells what is done of a run, and that nothing is left at its end', () => {
+    const progress = new Progress(['floor', 'legate'], ['idle'], 2)
+    expect(progress.done('floor', 'idle')).toMatch(/^1\/4, /)
+    progress.skipped('legate', 'idle')
+    progress.skipped('legate', 'idle')
+    expect(progress.done('floor', 'idle')).toBe('4/4, 0 s left')
+  })
+})
+
+describe('options', () => {
+  const names = (list?: string) => chooseScenarios(list).map(({ name }) => name)
+
+  it('chooses scenarios by name, beginning and section, in their own order', () => {
+    expect(names('message,delegated-iq-1')).toEqual(['delegated-iq-1', 'message'])
+    expect(names('login-tls*')).toEqual([
+      'login-tls-plain',
+      'login-tls-plain-1',
+      'login-tls-scram',
+      'login-tls-scram-1',
     ])
-    const widths = textTable(rows).split('\n')
-    expect(widths[1]!.length).toBe(widths[2]!.length)
-    expect(markdownTable(rows).split('\n')[1]).toBe('| ------- | ---------------: | ------: | --------: |')
+    expect(names('memory')).toEqual(['idle', 'idle-pending', 'idle-tls', 'idle-pending-tls'])
+    expect(names('soak')).toEqual(['soak'])
+    expect(names()).toHaveLength(SCENARIOS.length - 1)
+    expect(() => names('delegated')).toThrow('--scenario delegated: there is none')
+  })
+
+  it('has scenarios and peers of different names', () => {
+    expect(new Set(SCENARIOS.map(({ name }) => name)).size).toBe(SCENARIOS.length)
+    expect(new Set(SCENARIOS.map(({ title }) => title)).size).toBe(SCENARIOS.length)
+    expect(PEERS.map(({ name }) => name)).toEqual(['floor', 'legate', 'prosody', 'ejabberd'])
+  })
+
+  it('names the option that is wrong', () => {
+    expect(() => readOptions(['--rounds', '0'])).toThrow('--rounds 0: give a number above 0')
+    expect(() => readOptions(['--ops', '1.5'])).toThrow('--ops 1.5: give a whole number')
+    expect(() => readOptions(['--only', 'floor,x'])).toThrow('--only x: there is only floor, legate')
+    expect(readOptions(['--seconds', '0.5', '--only', 'floor'])).toMatchObject({
+      settings: { windowCpuSeconds: 0.5, operations: undefined },
+      peers: [{ name: 'floor' }],
+    })
+  })
+})
+
+describe('rounds', () => {
+  let directory: string
+  let asked: string[]
+  let running: string[]
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'legate-rounds-'))
+    asked = []
+    running = []
+  })
+  afterEach(() => rm(directory, { recursive: true }))
+
+  const load: Load = {
+    ask: async (request) => {
+      asked.push(request)
+      return null as never
+    },
+    stop: async () => {},
+  }
+
+  function peer(name: string, further: Partial<BenchPeer> = {}): BenchPeer {
+    return {
+      name,
+      title: () => name.toUpperCase(),
+      available: async () => undefined,
+      async start() {
+        asked.push(`start ${name}`)
+        running.push(name)
+        const stop = async () => {
+          running.splice(running.indexOf(name), 1)
+        }
+        return { pid: process.pid, c2sPort: 0, componentPort: 0, log: () => `log of ${name}`, stop }
+      },
+      ...further,
+    }
+  }
+
+  function scenario(name: string, setup: Partial<Setup>, measure?: Scenario['measure']): Scenario {
+    const done = async () => {
+      asked.push(name)
+      return { value: 1, details: {} }
+    }
+    const common = { name, title: name, section: 'traffic', unit: 'µs', usual: true } as const
+    return { ...common, setup: { ...USUAL, ...setup }, measure: measure ?? done }
+  }
+
+  async function run(peers: BenchPeer[], scenarios: Scenario[], rounds = 1) {
+    const complaints: string[] = []
+    const saved: number[] = []
+    const plan: Run = {
+      ...{ peers, scenarios, rounds, directory },
+      settings: readOptions([]).settings,
+      launchers: { server: [], load: [], unpinned: undefined },
+      tls: { key: '', certificate: '' },
+      progress: () => {},
+      complain: (text) => complaints.push(text),
+      save: async (cells) => {
+        saved.push(cells.flatMap((cell) => cell.rounds).length)
+      },
+      startLoad: () => load,
+    }
+    return { ...(await runRounds(plan)), complaints, saved }
+  }
+
+  it('lets scenarios with the same setup share a server, and peers take turns', async () => {
+    const scenarios = [
+      scenario('a', {}),
+      scenario('b', { tls: true }),
+      scenario('c', {}),
+      scenario('d', { fresh: true }),
+      scenario('e', { fresh: true }),
+    ]
+    expect(serverGroups(scenarios).map((group) => group.map(({ name }) => name).join())).toEqual([
+      'a,c',
+      'b',
+      'd',
+      'e',
+    ])
+    const { saved } = await run([peer('p'), peer('q')], scenarios.slice(0, 3))
+    const turn = (name: string) => [`start ${name}`, 'connect', 'a', 'c', `start ${name}`, 'connect', 'b']
+    expect(asked).toEqual([...turn('p'), ...turn('q')])
+    expect(saved).toEqual([3, 6])
+    expect(running).toEqual([])
+  })
+
+  it('leaves out what a peer lacks, and says why', async () => {
+    const { cells, complaints } = await run(
+      [peer('p', { lacks: { a: 'it has no a' } })],
+      [scenario('a', {}), scenario('b', {})],
+    )
+    expect(cells.map(({ rounds }) => rounds.length)).toEqual([0, 1])
+    expect(complaints).toEqual(['skipped a of p: it has no a'])
+  })
+
+  it('goes on with another server after a failure, and does not try that again', async () => {
+    let calls = 0
+    const failing = scenario('b', {}, async () => {
+      if (++calls === 2) throw new Error('it broke')
+      return { value: 1, details: {} }
+    })
+    const { cells, failures, complaints } = await run(
+      [peer('p')],
+      [scenario('a', {}), failing, scenario('c', {})],
+      3,
+    )
+    expect(calls).toBe(2)
+    expect(cells.map(({ rounds }) => rounds.length)).toEqual([3, 0, 3])
+    expect(failures).toEqual([{ peer: 'p', scenario: 'b' }])
+    expect(complaints).toEqual(['P failed in b: it broke\nIts log ends with:\nlog of p'])
+    expect(running).toEqual([])
+  })
+
+  it('gives up the whole group of a server that does not start', async () => {
+    const start = async () => {
+      throw new Error('no')
+    }
+    const scenarios = [scenario('a', {}), scenario('b', {})]
+    const { failures, complaints } = await run([peer('p', { start }), peer('q')], scenarios, 2)
+    expect(failures).toHaveLength(2)
+    expect(complaints).toEqual(['P failed in a, b: no'])
+    expect(asked.filter((what) => what === 'start q')).toHaveLength(2)
+  })
+
+  it('gives sessions beside the clients’ accounts enough', () => {
+    expect([spareAccounts(0), spareAccounts(2000), spareAccounts(9990)]).toEqual([100, 100, 500])
   })
 })
 

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PortTaken } from '../ports.ts'
 
 /** A server that {@link startServer} started. */
@@ -23,11 +24,14 @@ export interface ServerCommand {
   env?: Record<string, string | undefined>
   /** Ports of 127.0.0.1 that accept connections once the server is ready. */
   ports: readonly number[]
-  /** Milliseconds to wait for them. */
+  /** What it writes to stdout or stderr once it is ready, for a server that listens before it is. */
+  ready?: string
+  /** Milliseconds to wait for all of that. */
   timeoutMs?: number
 }
 
 const LOG_LIMIT = 1 << 20
+const RETRY_MS = 25
 const SETPRIV = '/usr/bin/setpriv'
 const ADDRESS_IN_USE = /EADDRINUSE|address (already )?in use/i
 
@@ -37,7 +41,7 @@ export function dyingWithUs(): string[] {
 }
 
 /**
- * Starts a server and resolves when all its ports accept connections.
+ * Starts a server and resolves when all its ports accept connections and it has said what it says when it is ready.
  * @throws PortTaken when it says that one of its ports is in use
  * @throws Error with the server's log when it ends early or does not get ready in time
  */
@@ -73,15 +77,19 @@ export async function startServer(server: ServerCommand): Promise<ServerProcess>
   void stopped.then((how) => {
     ended = how
   })
+  const goOn = async (lack: string) => {
+    const busy = ADDRESS_IN_USE.test(log)
+    if (ended === undefined && !busy && Date.now() < deadline) return
+    await stop()
+    if (busy) throw new PortTaken(`${server.name}: a port is taken\n${log}`)
+    throw new Error(`${server.name} did not start: ${ended ?? `${lack} in time`}\n${log}`)
+  }
   for (const port of server.ports) {
-    while (!(await accepts(port))) {
-      const busy = ADDRESS_IN_USE.test(log)
-      if (ended === undefined && !busy && Date.now() < deadline) continue
-      await stop()
-      if (busy) throw new PortTaken(`${server.name}: a port is taken\n${log}`)
-      const what = ended ?? `port ${port} does not accept connections in time`
-      throw new Error(`${server.name} did not start: ${what}\n${log}`)
-    }
+    while (!(await accepts(port))) await goOn(`port ${port} does not accept connections`)
+  }
+  while (server.ready !== undefined && !log.includes(server.ready)) {
+    await goOn('it does not say that it is ready')
+    await sleep(RETRY_MS)
   }
   // Somebody else's server may have answered in place of one that could not bind.
   if (ADDRESS_IN_USE.test(log)) {
@@ -97,8 +105,6 @@ function untilStopped(child: ChildProcess): Promise<string> {
     child.once('exit', (code, signal) => resolve(signal ? `ended by ${signal}` : `ended with code ${code}`))
   })
 }
-
-const RETRY_MS = 25
 
 /** Tries to connect once; a refusal is reported after a pause, so that callers can loop. */
 function accepts(port: number): Promise<boolean> {

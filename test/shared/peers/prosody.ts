@@ -1,4 +1,5 @@
-// A Prosody (0.12, Debian's prosody and prosody-modules) of our own: temporary folder, free ports, no TLS.
+// A Prosody (0.12, Debian's prosody and prosody-modules) of our own: temporary folder, free ports.
+import { createHash, createHmac, pbkdf2Sync, randomUUID } from 'node:crypto'
 import { existsSync, rmSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -22,13 +23,27 @@ const DEFAULT_MODULES = [
   'component',
 ]
 
+/** An account to be there from the start. */
+export interface ProsodyAccount {
+  user: string
+  host: string
+  password: string
+}
+
 /** What the Prosody to start should be. */
 export interface ProsodyOptions {
   /** VirtualHosts by name, with their options. */
   hosts: Readonly<Record<string, LuaOptions>>
   /** Components by name. */
   components?: Readonly<Record<string, ComponentSection>>
-  accounts?: readonly { user: string; host: string; password: string }[]
+  accounts?: readonly ProsodyAccount[]
+  /**
+   * How passwords are kept: `plain` (internal_plain) makes PLAIN cheap, and SCRAM dear, since its keys are derived at
+   * each login; with `scram` (internal_hashed, Prosody's default), it is the other way round. `plain` when left out.
+   */
+  passwords?: 'plain' | 'scram'
+  /** Files in PEM; with them STARTTLS is offered, and not required. */
+  tls?: { key: string; certificate: string }
   /** Modules beside those that every server needs. */
   modules?: readonly string[]
   /** Further options of the whole server; they win over ours. */
@@ -75,7 +90,7 @@ export async function startProsody(options: ProsodyOptions): Promise<ProsodyPeer
     await rm(directory, { recursive: true, force: true })
   }
   try {
-    await writeAccounts(directory, options.accounts ?? [])
+    await writeAccounts(directory, options)
     return await retryPorts(2, async ([c2sPort, componentPort]) => {
       await writeFile(file, configuration(options, directory, c2sPort!, componentPort!))
       const server: ServerProcess = await startServer({
@@ -105,16 +120,17 @@ function configuration(options: ProsodyOptions, directory: string, c2s: number, 
       certificates: directory,
       plugin_paths: [MODULES],
       log: { warn: '*console' },
-      modules_enabled: [...DEFAULT_MODULES, ...(options.modules ?? [])],
+      modules_enabled: [...DEFAULT_MODULES, ...(options.tls ? ['tls'] : []), ...(options.modules ?? [])],
       modules_disabled: ['s2s'],
       c2s_require_encryption: false,
       allow_unencrypted_plain_auth: true,
-      authentication: 'internal_plain',
+      authentication: options.passwords === 'scram' ? 'internal_hashed' : 'internal_plain',
       storage: 'internal',
       limits: {},
       interfaces: ['127.0.0.1'],
       c2s_ports: [c2s],
       component_ports: [component],
+      ...(options.tls && { ssl: options.tls }),
       ...options.globals,
     },
     hosts: options.hosts,
@@ -123,15 +139,34 @@ function configuration(options: ProsodyOptions, directory: string, c2s: number, 
 }
 
 /** Writes accounts as Prosody's `internal` storage keeps them: `prosodyctl register` takes 100 ms for each. */
-async function writeAccounts(
-  directory: string,
-  accounts: readonly { user: string; host: string; password: string }[],
-): Promise<void> {
-  for (const { user, host, password } of accounts) {
+async function writeAccounts(directory: string, { accounts, passwords }: ProsodyOptions): Promise<void> {
+  const records = new Map<string, string>()
+  for (const { user, host, password } of accounts ?? []) {
+    // Accounts with one password share its salt: to derive keys for each of hundreds would take seconds.
+    let record = records.get(password)
+    if (record === undefined) {
+      record = `return ${luaText(passwords === 'scram' ? scramRecord(password) : { password })}\n`
+      records.set(password, record)
+    }
     const folder = join(directory, fileName(host), 'accounts')
     await mkdir(folder, { recursive: true })
-    const record = `return { ["password"] = ${luaText(password)} }\n`
     await writeFile(join(folder, `${fileName(user)}.dat`), record)
+  }
+}
+
+/** As Prosody's default_iteration_count. */
+const ITERATIONS = 10_000
+
+/** What mod_auth_internal_hashed keeps of a password (in ASCII: it is not prepared): the keys of RFC 5802 §3. */
+function scramRecord(password: string): LuaOptions {
+  const salt = randomUUID()
+  const salted = pbkdf2Sync(password, salt, ITERATIONS, 20, 'sha1')
+  const key = (name: string) => createHmac('sha1', salted).update(name).digest()
+  return {
+    salt,
+    iteration_count: ITERATIONS,
+    stored_key: createHash('sha1').update(key('Client Key')).digest('hex'),
+    server_key: key('Server Key').toString('hex'),
   }
 }
 

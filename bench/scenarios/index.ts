@@ -1,0 +1,18 @@
+// All scenarios, in the order of the tables' rows.
+import { GROWTH_SCENARIOS } from './growth.ts'
+import { LOGIN_SCENARIOS } from './login.ts'
+import { MEMORY_SCENARIOS } from './memory.ts'
+import { REPLY_TIME_SCENARIOS } from './reply-time.ts'
+import type { Scenario } from './scenario.ts'
+import { soak } from './soak.ts'
+import { TRAFFIC_SCENARIOS } from './traffic.ts'
+
+/** What can be measured. */
+export const SCENARIOS: readonly Scenario[] = [
+  ...TRAFFIC_SCENARIOS,
+  ...LOGIN_SCENARIOS,
+  ...MEMORY_SCENARIOS,
+  ...GROWTH_SCENARIOS,
+  ...REPLY_TIME_SCENARIOS,
+  soak,
+]
