@@ -33,6 +33,8 @@ interface Asker {
 }
 
 interface PendingRequest {
+  readonly number: number
+  /** Of the wrapper, with that number in it. */
   readonly id: string
   /** Of the asker's IQ: what its answer needs. Its content is the manager's now, and may be large. */
   readonly asked: AskedAttributes
@@ -56,6 +58,7 @@ const MOST_COUNTED = 1000
 const STRETCH_MS = 1
 /** Characters of a manager's mistake that are logged. */
 const LONGEST_REASON = 200
+const DIGIT_ZERO = 0x30
 
 /** The pending requests of one host. */
 export class Requests {
@@ -63,11 +66,14 @@ export class Requests {
   private readonly host: Host
   private readonly log: Logger
   private readonly warnings: RepeatedWarnings
-  private readonly pending = new Map<string, PendingRequest>()
+  /** By the number in their ids. */
+  private readonly pending = new Map<number, PendingRequest>()
   /** Connections that have been asked something: of all who leave, only these are looked for. */
   private readonly asked = new Set<StreamSession>()
+  private askedLast: StreamSession | undefined
   private readonly shortcut = new Shortcut()
-  private readonly askers = new WeakMap<Origin, Asker>()
+  /** Those of whom something waits. */
+  private readonly askers = new Map<Origin, Asker>()
   private readonly prefix = `${randomBytes(6).toString('base64url')}.`
   private number = 0
   private over = false
@@ -112,14 +118,30 @@ export class Requests {
       return
     }
     asker.waiting++
-    const id = this.prefix + (++this.number).toString(36)
-    const timeout = this.host.server.timers.after(delegation.timeout, this.timeOut, id)
+    const number = ++this.number
+    const id = this.prefix + number
+    const timeout = this.host.server.timers.after(delegation.timeout, this.timeOut, number)
     const { from, to } = request.attrs
     const asked = { id: detached(request.attrs.id!), from: from!, to }
     const metrics = this.metricsOf(delegation)
     const since = turnTime()
-    this.pending.set(id, { id, asked, origin, asker, delegation, manager, timeout, metrics, since, done })
-    this.asked.add(manager.session)
+    this.pending.set(number, {
+      number,
+      id,
+      asked,
+      origin,
+      asker,
+      delegation,
+      manager,
+      timeout,
+      metrics,
+      since,
+      done,
+    })
+    if (manager.session !== this.askedLast) {
+      this.askedLast = manager.session
+      this.asked.add(manager.session)
+    }
     metrics.counts.forwarded++
     metrics.pending++
     this.send(request, id, delegation, manager)
@@ -150,7 +172,7 @@ export class Requests {
    * @returns true if it was meant as an answer of a manager; undefined if nobody here waits for it
    */
   answer(reply: Stanza, origin: Origin): true | undefined {
-    const request = this.pending.get(reply.attrs.id ?? '')
+    const request = this.withId(reply.attrs.id ?? '')
     if (request === undefined) return undefined
     if (!isAsked(request, reply, origin)) {
       // F8: whoever it was, the request goes on waiting.
@@ -192,6 +214,7 @@ export class Requests {
   /** A manager's connection is gone: whatever waits for it is answered at once (F7). */
   managerGone(session: StreamSession): void {
     if (!this.asked.delete(session)) return
+    if (this.askedLast === session) this.askedLast = undefined
     const lost: PendingRequest[] = []
     for (const request of this.pending.values()) if (request.manager.session === session) lost.push(request)
     this.abandonEach(lost, 0)
@@ -207,7 +230,7 @@ export class Requests {
     const end = performance.now() + STRETCH_MS
     for (let index = first; index < lost.length; index++) {
       const request = lost[index]!
-      if (this.pending.get(request.id) === request) this.abandon(request)
+      if (this.pending.get(request.number) === request) this.abandon(request)
       if (performance.now() >= end) {
         setImmediate(() => this.abandonEach(lost, index + 1))
         return
@@ -222,8 +245,8 @@ export class Requests {
   }
 
   // Bound once, so that no request needs a function of its own.
-  private readonly timeOut = (id: string): void => {
-    const request = this.pending.get(id)
+  private readonly timeOut = (number: number): void => {
+    const request = this.pending.get(number)
     if (request === undefined) return
     this.remove(request)
     request.metrics.counts.timedOut++
@@ -237,8 +260,16 @@ export class Requests {
   private remove(request: PendingRequest): void {
     request.timeout.cancel()
     request.metrics.pending--
-    this.pending.delete(request.id)
-    request.asker.waiting--
+    this.pending.delete(request.number)
+    if (--request.asker.waiting === 0) this.askers.delete(request.origin)
+  }
+
+  /** The request with an id of ours. */
+  private withId(id: string): PendingRequest | undefined {
+    if (!id.startsWith(this.prefix)) return undefined
+    const request = this.pending.get(numberAt(id, this.prefix.length))
+    // A number can be written in several ways, and an id in one.
+    return request?.id === id ? request : undefined
   }
 
   private askerOf(origin: Origin): Asker {
@@ -269,6 +300,13 @@ export class Requests {
     }
     return metrics
   }
+}
+
+/** The number that the digits of a text from `from` on write; what it is if there is anything else, is of no use. */
+function numberAt(text: string, from: number): number {
+  let number = 0
+  for (let at = from; at < text.length; at++) number = number * 10 + text.charCodeAt(at) - DIGIT_ZERO
+  return number
 }
 
 /** What is wrong with a reply, and the rule that says so. */
