@@ -155,6 +155,12 @@ function fire(session: StreamSession, xmlns: string, name: string, stanza: Stanz
   return session.host?.events.fireScoped('stanza', xmlns, name, { origin: session, stanza, toSelf: true })
 }
 
+/** The time for logging in is over. */
+function loginOver(session: StreamSession): void {
+  if (session.type === 'c2s') return
+  session.close(new StreamError('connection-timeout', 'Logging in took too long'))
+}
+
 export default definePlugin({
   name: 'c2s',
   hostType: 'host',
@@ -172,12 +178,8 @@ export default definePlugin({
         const session = new StreamSession(connection, profile, 'c2s_unauthed', module.log, server.timers)
         server.sessions.add(session)
         server.events.fire('session-opened', { session })
-        session.log.debug('connected', { from: connection.remoteAddress })
-        const timeout = server.timers.after(options.c2s_timeout, () => {
-          if (session.type === 'c2s') return
-          session.close(new StreamError('connection-timeout', 'Logging in took too long'))
-        })
-        session.cancelAtEnd(timeout)
+        if (session.log.debugEnabled) session.log.debug('connected', { from: connection.remoteAddress })
+        session.cancelAtEnd(server.timers.after(options.c2s_timeout, loginOver, session))
       },
     })
     module.every(READ_CHECK, () => {

@@ -8,6 +8,7 @@ import {
   coreOptions,
   definePlugin,
   errorReply,
+  escapeText,
   type Host,
   joinJid,
   type Module,
@@ -23,6 +24,7 @@ import {
   StreamError,
   type StreamSession,
   startExchange,
+  writeElement,
   xml,
 } from '../server/index.ts'
 
@@ -44,7 +46,7 @@ const MOST_FAILURES = 10
 /** Canonical Base64; `=` alone stands for nothing at all (RFC 6120 §6.4.2). */
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
-/** What a stream is at with its authentication. */
+/** What a stream is at with its authentication, once it has taken more than one message. */
 interface Progress {
   exchange: SaslExchange | undefined
   wrongCredentials: number
@@ -113,34 +115,32 @@ class Authenticator {
   auth(session: StreamSession, stanza: Stanza): Promise<void> | true {
     if (this.isOver(session)) return true
     const mechanism = stanza.attrs.mechanism ?? ''
-    const progress = this.progressOf(session)
     if (!offered(this.module, session).includes(mechanism)) {
       if (!session.secure && this.module.options.c2s_require_encryption) {
         return this.fail(session, 'encryption-required', 'Start TLS before authenticating')
       }
       return this.fail(session, 'invalid-mechanism', 'That mechanism was not offered')
     }
-    progress.exchange = startExchange(mechanism, {
+    const exchange = startExchange(mechanism, {
       users: this.host.users!,
       host: this.host.name,
       prepareUsername: prepareLocal,
       channelBindings: offeredBindings(this.module, session),
     })
-    return this.step(session, progress, stanza)
+    return this.step(session, exchange, stanza)
   }
 
   response(session: StreamSession, stanza: Stanza): Promise<void> | true {
     if (this.isOver(session)) return true
-    const progress = this.progressOf(session)
-    if (progress.exchange === undefined) {
+    const exchange = this.progress.get(session)?.exchange
+    if (exchange === undefined) {
       return this.fail(session, 'malformed-request', 'No authentication is under way')
     }
-    return this.step(session, progress, stanza)
+    return this.step(session, exchange, stanza)
   }
 
   abort(session: StreamSession): true {
     if (this.isOver(session)) return true
-    this.progressOf(session).exchange = undefined
     return this.fail(session, 'aborted', '')
   }
 
@@ -151,24 +151,27 @@ class Authenticator {
     return true
   }
 
-  private step(session: StreamSession, progress: Progress, stanza: Stanza): Promise<void> | true {
-    const { exchange } = progress
+  /** What comes next is not looked at before this has ended: the session holds it back. */
+  private async step(
+    session: StreamSession,
+    exchange: SaslExchange | undefined,
+    stanza: Stanza,
+  ): Promise<void> {
     const bytes = decode(stanza)
     if (bytes === null || exchange === undefined) {
-      progress.exchange = undefined
-      return this.fail(session, 'incorrect-encoding', 'The content is not Base64')
+      this.fail(session, 'incorrect-encoding', 'The content is not Base64')
+      return
     }
-    return exchange.step(bytes).then((step) => this.answer(session, progress, step))
+    this.answer(session, exchange, await exchange.step(bytes))
   }
 
-  private answer(session: StreamSession, progress: Progress, step: SaslStep): void {
+  private answer(session: StreamSession, exchange: SaslExchange, step: SaslStep): void {
     if (session.destroyed) return
     if (step.kind === 'challenge') {
+      this.progressOf(session).exchange = exchange
       session.send(new Stanza('challenge', { xmlns: NS_SASL }, step.data.toString('base64')))
       return
     }
-    const mechanism = progress.exchange?.mechanism
-    progress.exchange = undefined
     if (step.kind === 'failure') {
       if (step.cause !== undefined)
         session.log.error('authentication could not be done', { error: step.cause })
@@ -178,6 +181,7 @@ class Authenticator {
     this.progress.delete(session)
     session.username = step.username
     session.type = 'c2s_unbound'
+    const { mechanism } = exchange
     session.log.info('authenticated', { jid: joinJid(step.username, this.host.name), mechanism })
     this.host.events.fire('authentication-success', { session })
     // Data of SCRAM's last message goes along (RFC 6120 §6.4.6); `=` would stand for empty data.
@@ -189,6 +193,7 @@ class Authenticator {
 
   private fail(session: StreamSession, condition: string, text: string): true {
     const progress = this.progressOf(session)
+    progress.exchange = undefined
     progress.failures++
     if (condition === 'not-authorized') progress.wrongCredentials++
     session.send(saslFailure(condition, text))
@@ -220,10 +225,10 @@ function bind(module: SaslModule, session: StreamSession, stanza: Stanza): true 
   const { conflict_resolve, max_resources } = module.options
   // What is thrown here is told to the client by the server.
   const jid = bindResource(session, wanted, conflict_resolve, max_resources)
-  const answer = reply(stanza, xml('bind', { xmlns: NS_BIND }, xml('jid', {}, jid)))
-  delete (answer.attrs as Record<string, string | undefined>).from
   session.log.info('bound', { jid })
-  session.send(answer)
+  const content = writeElement('bind', { xmlns: NS_BIND }, writeElement('jid', {}, escapeText(jid)))
+  const { id, from } = stanza.attrs
+  session.sendText(writeElement('iq', { type: 'result', id, to: from }, content))
   return true
 }
 

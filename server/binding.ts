@@ -1,7 +1,7 @@
 /** Resource binding (RFC 6120 §7) and what happens when two sessions want the same resource. */
 
-import { randomBytes } from 'node:crypto'
 import { joinJid, prepareResource } from './jid.ts'
+import { randomText } from './random-text.ts'
 import { StanzaError } from './stanza/errors.ts'
 import { StreamError } from './stream/errors.ts'
 import type { StreamSession } from './stream/session.ts'
@@ -96,7 +96,7 @@ export function unbindResource(session: StreamSession, reason: string | undefine
 }
 
 function randomResource(): string {
-  return randomBytes(9).toString('base64url')
+  return randomText(9)
 }
 
 function nextFree(resource: string, taken: ReadonlyMap<string, unknown>): string {

@@ -84,7 +84,7 @@ export function createLogger(option: unknown, settings: LogSettings): Log {
     },
     dispatcher,
   )
-  const logger = new PinoLogger(root, root, {})
+  const logger = new PinoLogger(root, {})
 
   return {
     logger,
@@ -108,17 +108,17 @@ export function createLogger(option: unknown, settings: LogSettings): Log {
 
 class PinoLogger implements Logger {
   readonly #root: pino.Logger
-  readonly #pino: pino.Logger
+  /** Made with the first record: there is a logger for each session, and most have nothing to say. */
+  #pino: pino.Logger | undefined
   readonly #bindings: Fields
 
-  constructor(root: pino.Logger, bound: pino.Logger, bindings: Fields) {
+  constructor(root: pino.Logger, bindings: Fields) {
     this.#root = root
-    this.#pino = bound
     this.#bindings = bindings
   }
 
   get debugEnabled(): boolean {
-    return this.#pino.isLevelEnabled('debug')
+    return this.#root.isLevelEnabled('debug')
   }
 
   debug(message: string, fields?: Fields): void {
@@ -138,13 +138,14 @@ class PinoLogger implements Logger {
   }
 
   child(name: string, fields?: Fields): Logger {
-    // From the root each time: pino appends bindings, and a name given twice would stand twice in the record
     const bindings = { ...this.#bindings, ...prepareFields(fields ?? {}, false), name }
-    return new PinoLogger(this.#root, this.#root.child(bindings), bindings)
+    return new PinoLogger(this.#root, bindings)
   }
 
   #write(level: Level, message: string, fields: Fields | undefined): void {
-    if (!this.#pino.isLevelEnabled(level)) return
+    if (!this.#root.isLevelEnabled(level)) return
+    // From the root each time: pino appends bindings, and a name given twice would stand twice in the record
+    this.#pino ??= this.#root.child(this.#bindings)
     if (fields === undefined) this.#pino[level](cut(message))
     else this.#pino[level](prepareFields(fields, this.debugEnabled, this.#bindings), cut(message))
   }

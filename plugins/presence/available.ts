@@ -12,7 +12,7 @@ import {
   writeElement,
 } from '../../server/index.ts'
 import type { ReadonlyRoster } from '../roster/index.ts'
-import { availableSessions, type PresenceContext, readdressed, subscribers } from './context.ts'
+import { otherSessions, type PresenceContext, readdressed, subscribers } from './context.ts'
 import { hasFrom } from './states.ts'
 import { requestStanza } from './subscriptions.ts'
 
@@ -79,8 +79,8 @@ function becomeAvailable(
 
   module.fireEvent('presence/initial', event)
   probeContacts(context, session, roster)
-  for (const other of [...availableSessions(context.host, session.username!)]) {
-    if (other !== session) module.send(readdressed(other.presence!, other.fullJid!, session.fullJid), other)
+  for (const other of otherSessions(context.host, session)) {
+    module.send(readdressed(other.presence!, other.fullJid!, session.fullJid), other)
   }
   // RFC 6121 §3.1.3: until the account answers, it is asked each time.
   for (const [from, request] of roster.requests) session.send(requestStanza(request, from, session.bareJid!))
@@ -117,8 +117,8 @@ function send(
 ): void {
   const from = session.fullJid!
   const isLeaving = stanza.attrs.type === 'unavailable'
-  for (const other of [...availableSessions(host, session.username!)]) {
-    if (other !== session) module.send(readdressed(stanza, from, other.fullJid), session)
+  for (const other of otherSessions(host, session)) {
+    module.send(readdressed(stanza, from, other.fullJid), session)
   }
   for (const to of subscribers(roster)) {
     if (session.destroyed && !isLeaving) return
@@ -142,13 +142,25 @@ function askAgain({ module }: PresenceContext, session: StreamSession, roster: R
   }
 }
 
+let stampSecond = 0
+let stamp = ''
+
+/** The time as XEP-0082 writes it, made once a second. */
+function stampNow(): string {
+  const second = Math.floor(Date.now() / 1000)
+  if (second !== stampSecond) {
+    stampSecond = second
+    stamp = new Date(second * 1000).toISOString().replace('.000', '')
+  }
+  return stamp
+}
+
 /**
  * The presence as those get it who ask for it later: with the time when it was sent (XEP-0203). It is kept for
  * long, so its text is a copy, which does not hold on to what it was received with.
  */
 function withDelay(stanza: Stanza, host: string): Stanza {
-  const stamp = new Date().toISOString().replace(/\.\d+/, '')
-  const delay = writeElement('delay', { xmlns: 'urn:xmpp:delay', from: host, stamp }, '')
+  const delay = writeElement('delay', { xmlns: 'urn:xmpp:delay', from: host, stamp: stampNow() }, '')
   const { payloadName, payloadNs } = stanza
   const attrs: Record<string, string> = {}
   for (const name of Object.keys(stanza.attrs)) attrs[name] = detached(stanza.attrs[name]!)

@@ -36,6 +36,16 @@ export function* availableSessions(host: Host, username: string): Iterable<Strea
   }
 }
 
+const NOBODY: readonly StreamSession[] = []
+
+/** The account's other resources that have sent available presence. */
+export function otherSessions(host: Host, session: StreamSession): readonly StreamSession[] {
+  const sessions = host.accounts.get(session.username!)?.sessions
+  // Most accounts have one session.
+  if (sessions?.size === 1 && sessions.get(session.resource!) === session) return NOBODY
+  return [...availableSessions(host, session.username!)].filter((other) => other !== session)
+}
+
 /**
  * Sends somebody the presence of all available resources of an account.
  *

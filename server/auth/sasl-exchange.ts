@@ -58,8 +58,24 @@ export interface SaslExchange {
   step(data: Buffer | undefined): Promise<SaslStep>
 }
 
-/** One mechanism at work: it is resumed with each message, gives challenges, and returns how it ended. */
-export type Mechanism = AsyncGenerator<Extract<SaslStep, { kind: 'challenge' }>, SaslStep, Buffer>
+/** One mechanism at work: takes each message of the client and answers it. */
+export type Mechanism = (message: Buffer) => Promise<SaslStep>
+
+/** One of several messages: it is resumed with each, gives challenges, and returns how it ended. */
+export type Dialogue = AsyncGenerator<Extract<SaslStep, { kind: 'challenge' }>, SaslStep, Buffer>
+
+/** A dialogue as a mechanism. */
+export function mechanismOf(dialogue: Dialogue): Mechanism {
+  let started = false
+  return async (message) => {
+    // A generator's first call only takes it to where it waits for a message.
+    if (!started) {
+      started = true
+      await dialogue.next(message)
+    }
+    return (await dialogue.next(message)).value
+  }
+}
 
 /** Whether -PLUS mechanisms were offered. */
 export function hasBindings({ channelBindings }: SaslContext): boolean {
@@ -74,7 +90,6 @@ export function failure(condition: SaslFailure, text: string): Extract<SaslStep,
 export class Exchange implements SaslExchange {
   readonly mechanism: string
   readonly #run: Mechanism
-  #started = false
   #state: 'new' | 'asked' | 'working' | 'over' = 'new'
 
   constructor(mechanism: string, run: Mechanism) {
@@ -96,26 +111,16 @@ export class Exchange implements SaslExchange {
       return failure('malformed-request', 'the message is missing')
     }
     this.#state = 'working'
-    const step = await this.#resume(data)
+    let step: SaslStep
+    try {
+      step = await this.#run(data)
+    } catch (cause) {
+      const text = 'the account can not be read now; try again later'
+      step = { ...failure('temporary-auth-failure', text), cause }
+    }
     // A message that came meanwhile has ended it.
     if ((this.#state as string) === 'over') return failure('malformed-request', 'the authentication is over')
     this.#state = step.kind === 'challenge' ? 'asked' : 'over'
     return step
-  }
-
-  async #resume(data: Buffer): Promise<SaslStep> {
-    try {
-      // A generator's first call only takes it to where it waits for a message.
-      if (!this.#started) {
-        this.#started = true
-        await this.#run.next(data)
-      }
-      return (await this.#run.next(data)).value
-    } catch (cause) {
-      return {
-        ...failure('temporary-auth-failure', 'the account can not be read now; try again later'),
-        cause,
-      }
-    }
   }
 }

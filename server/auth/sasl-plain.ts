@@ -3,9 +3,8 @@
 import { failure, type Mechanism, type SaslContext, type SaslStep } from './sasl-exchange.ts'
 import { decodeUtf8, isOwnAuthzid, MAX_MESSAGE_LENGTH, prepareName } from './sasl-syntax.ts'
 
-export async function* runPlain(context: SaslContext): Mechanism {
-  const message: Buffer = yield { kind: 'challenge', data: Buffer.alloc(0) }
-  return authenticate(message, context)
+export function runPlain(context: SaslContext): Mechanism {
+  return (message) => authenticate(message, context)
 }
 
 async function authenticate(message: Buffer, context: SaslContext): Promise<SaslStep> {

@@ -1,7 +1,15 @@
 /** The server's side of SCRAM (RFC 5802, RFC 7677). */
 
 import { randomBytes, timingSafeEqual } from 'node:crypto'
-import { failure, hasBindings, type Mechanism, type SaslContext, type SaslStep } from './sasl-exchange.ts'
+import {
+  type Dialogue,
+  failure,
+  hasBindings,
+  type Mechanism,
+  mechanismOf,
+  type SaslContext,
+  type SaslStep,
+} from './sasl-exchange.ts'
 import { decodeUtf8, isOwnAuthzid, MAX_MESSAGE_LENGTH, prepareName } from './sasl-syntax.ts'
 import { type ScramHash, serverSignature, verifyProof } from './scram.ts'
 import { type ClientFirst, parseClientFinal, parseClientFirst, ScramSyntaxError } from './scram-messages.ts'
@@ -10,12 +18,21 @@ import { type ClientFirst, parseClientFinal, parseClientFirst, ScramSyntaxError 
  * @param plus whether the client chose the -PLUS mechanism
  * @param serverNonce printable ASCII without commas; random, except in a test
  */
-export async function* runScram(
+export function runScram(
   hash: ScramHash,
   plus: boolean,
   context: SaslContext,
   serverNonce = randomBytes(18).toString('base64'),
 ): Mechanism {
+  return mechanismOf(dialogue(hash, plus, context, serverNonce))
+}
+
+async function* dialogue(
+  hash: ScramHash,
+  plus: boolean,
+  context: SaslContext,
+  serverNonce: string,
+): Dialogue {
   const first = parse(yield { kind: 'challenge', data: Buffer.alloc(0) }, parseClientFirst)
   if ('kind' in first) return first
   const binding = channelBinding(first.binding, plus, context)

@@ -73,7 +73,7 @@ export class Users {
   }
 
   async exists(username: string): Promise<boolean> {
-    return (await this.#account(username)) !== undefined
+    return readAccount(await this.#store.get(username)) !== undefined
   }
 
   /** @throws UserError `exists`, `bad-username` or `bad-password` */
@@ -126,15 +126,18 @@ export class Users {
   async verifyPassword(username: string, password: string): Promise<boolean> {
     const prepared = preparePassword(password, 'query')
     if (prepared === undefined) return false
-    const keys = await this.keysFor(username, 'SHA-256')
+    const stored = readAccount(await this.#store.get(username))?.['SCRAM-SHA-256']
 
-    // The stored key is in the HMAC: after a change of the password it fits no more.
+    // The stored key is in the HMAC: after a change of the password it fits no more. Made for everybody.
     const fingerprint = createHmac('sha256', this.#rememberKey)
-      .update(`${keys.storedKey}|${prepared}`)
+      .update(`${stored?.storedKey}|${prepared}`)
       .digest()
     const remembered = this.#remembered.get(username)
-    if (remembered !== undefined && timingSafeEqual(remembered, fingerprint)) return true
+    if (stored !== undefined && remembered !== undefined && timingSafeEqual(remembered, fingerprint))
+      return true
 
+    const decoy = await this.#decoy(username, 'SHA-256')
+    const keys = stored ?? decoy
     const salt = Buffer.from(keys.salt, 'base64')
     const derived = await deriveKeys('SHA-256', prepared, keys.iterations, salt)
     // A decoy's stored key is the hash of nothing that anybody has.
@@ -148,14 +151,9 @@ export class Users {
    * ones, and no password fits them, so that nobody finds out which accounts there are (RFC 5802 §9).
    */
   async keysFor(username: string, hash: ScramHash): Promise<ScramKeys> {
-    const account = await this.#account(username)
+    const account = readAccount(await this.#store.get(username))
     const decoy = await this.#decoy(username, hash)
     return account === undefined ? decoy : account[`SCRAM-${hash}`]
-  }
-
-  async #account(username: string): Promise<AccountRecord | undefined> {
-    const record = await this.#store.get(username)
-    return record !== undefined && isAccount(record) ? record : undefined
   }
 
   async #derive(password: string): Promise<Pick<AccountRecord, 'SCRAM-SHA-1' | 'SCRAM-SHA-256'>> {
@@ -223,6 +221,10 @@ export function preparePassword(password: string, use: 'query' | 'stored'): stri
   const prepared = saslprep(password, use)
   if (prepared === undefined || prepared === '') return undefined
   return Buffer.byteLength(prepared) <= MAX_PASSWORD_LENGTH ? prepared : undefined
+}
+
+function readAccount(record: AccountRecord | DecoySecret | undefined): AccountRecord | undefined {
+  return record !== undefined && isAccount(record) ? record : undefined
 }
 
 function isAccount(record: AccountRecord | DecoySecret): record is AccountRecord {

@@ -2,7 +2,8 @@
 
 import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
-import type { TimerWheel } from '../timers.ts'
+import type { Timeout, TimerWheel } from '../timers.ts'
+import { listenTo, listenToTls, type SocketOwner } from './socket-listeners.ts'
 
 /** Above this many bytes waiting to be sent, whoever feeds the connection is not read from. */
 const HIGH_WATER = 1 << 20
@@ -10,6 +11,14 @@ const HIGH_WATER = 1 << 20
 const LOW_WATER = 1 << 18
 /** A connection with this many bytes waiting is given up, unless many depend on it. */
 const OVERFLOW = 1 << 24
+/**
+ * Under TLS, characters that are handed over at a time at first. Node keeps what it has encrypted and not sent yet
+ * in a buffer of 1 kB, and from the first time that this is too small one of 16 kB for as long as the connection
+ * lasts: most of what an idle session costs beyond its keys.
+ */
+const PIECE_LENGTH = 990
+/** So many pieces; who is sent more is not idle. */
+const MOST_PIECES = 16
 /** Seconds that a peer has to close its side after ours is closed. */
 const LINGER_SECONDS = 5
 /** A connection that has been above the high-water mark for this many seconds is given up. */
@@ -50,9 +59,8 @@ function flushAll(): void {
 }
 
 /** One TCP or TLS connection. */
-export class Connection {
+export class Connection implements SocketOwner {
   handler: ConnectionHandler
-  readonly remoteAddress: string
   /**
    * Whether many depend on it, as on a component's: then it is not held back by one of them who does not
    * read, and not given up for what many have sent it.
@@ -62,15 +70,19 @@ export class Connection {
   private readonly timers: TimerWheel
   private queue = ''
   private queuedLater = false
+  private piecesLeft = 0
+  private pieceUnderWay = false
   private gone = false
   private ending = false
-  private handshaking = false
-  private readonly feeders = new Set<Connection>()
-  private readonly goneListeners: (() => void)[] = []
+  /** While TLS is being agreed on: told when it is. */
+  private secured: (() => void) | undefined
+  /** Those that are held back until this connection drains. */
+  private feeders: Set<Connection> | undefined
+  private goneListeners: (() => void)[] | undefined
   private holds = 0
   private throttle: Throttle | undefined
-  private linger: { cancel(): void } | undefined
-  private stall: { cancel(): void } | undefined
+  private linger: Timeout | undefined
+  private stall: Timeout | undefined
   /** Milliseconds since the epoch when bytes last came. */
   lastRead = Date.now()
 
@@ -83,9 +95,12 @@ export class Connection {
     this.socket = socket
     this.timers = timers
     this.handler = handler
-    this.remoteAddress = socket.remoteAddress ?? 'unknown'
-    socket.setNoDelay(true)
-    this.attach(socket)
+    listenTo(socket, this)
+  }
+
+  /** The peer's IP address; `unknown` when the connection is gone. */
+  get remoteAddress(): string {
+    return this.socket.remoteAddress ?? 'unknown'
   }
 
   /** Whether it can no longer be written to. */
@@ -121,24 +136,46 @@ export class Connection {
   /** Hands what was written to the system now. */
   flush(): void {
     this.queuedLater = false
-    if (this.queue === '' || this.gone) return
+    if (this.queue === '' || this.gone || this.pieceUnderWay) return
     const text = this.queue
+    if (this.piecesLeft > 0 && text.length > PIECE_LENGTH) {
+      if (text.length <= this.piecesLeft * PIECE_LENGTH) {
+        this.writePiece(text)
+        return
+      }
+      this.piecesLeft = 0
+    }
     this.queue = ''
-    this.socket.write(text, 'utf8', this.written)
+    if (this.stall === undefined) this.socket.write(text, 'utf8')
+    else this.socket.write(text, 'utf8', () => this.drained())
+  }
+
+  private writePiece(text: string): void {
+    this.piecesLeft--
+    const end = isHighSurrogate(text.charCodeAt(PIECE_LENGTH - 1)) ? PIECE_LENGTH - 1 : PIECE_LENGTH
+    this.queue = text.slice(end)
+    this.pieceUnderWay = true
+    this.socket.write(text.slice(0, end), 'utf8', () => {
+      this.pieceUnderWay = false
+      this.drained()
+      this.flush()
+    })
   }
 
   /** Sends what was written, then ends the connection. */
   end(): void {
     if (this.gone || this.ending) return
-    if (this.handshaking) {
+    if (this.secured !== undefined) {
       // Nothing can be told to a peer that TLS is not agreed on with.
       this.destroy()
       return
     }
+    this.piecesLeft = 0
+    this.pieceUnderWay = false
     this.flush()
     this.ending = true
     this.socket.end()
-    this.linger = this.timers.after(LINGER_SECONDS, () => this.destroy())
+    this.linger = this.timers.after(LINGER_SECONDS, destroyConnection, this)
     // What still comes is not wanted, but has to be read for the end to be seen.
     if (this.holds > 0) this.socket.resume()
   }
@@ -159,6 +196,7 @@ export class Connection {
     if (this.gone) return Promise.resolve()
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, milliseconds)
+      this.goneListeners ??= []
       this.goneListeners.push(() => {
         clearTimeout(timer)
         resolve()
@@ -213,39 +251,27 @@ export class Connection {
    */
   startTls(context: SecureContext, secured: () => void): void {
     this.flush()
-    const plain = this.socket
-    plain.removeAllListeners('data')
-    plain.removeAllListeners('end')
-    plain.removeAllListeners('close')
-    const socket = new TLSSocket(plain, { isServer: true, secureContext: context })
+    const socket = new TLSSocket(this.socket, { isServer: true, secureContext: context })
     // Nobody needs another handshake (RFC 6120 §5.3.5), and each one costs the server far more than the peer.
     socket.disableRenegotiation()
-    // A TLSSocket that tls.Server has not made tells of a broken record, or of a handshake that is refused, by
-    // this event only, and stays open.
-    socket.on('_tlsError', (error: Error) => this.destroy(error.message))
     this.socket = socket
-    this.attach(socket)
-    this.handshaking = true
-    socket.once('secure', () => {
-      this.handshaking = false
-      secured()
-    })
+    listenToTls(socket, this)
+    this.secured = secured
+    this.piecesLeft = MOST_PIECES
   }
 
-  private attach(socket: Socket): void {
-    socket.on('data', (chunk: Buffer) => {
-      this.lastRead = Date.now()
-      if (this.throttle !== undefined) this.slowDown(this.throttle, chunk.length)
-      feeder = this
-      try {
-        this.handler.data(chunk)
-      } finally {
-        feeder = undefined
-      }
-    })
-    socket.on('end', () => this.handler.inputEnded())
-    socket.on('error', (error: Error) => this.finish(error.message))
-    socket.on('close', () => this.finish(undefined))
+  // What the socket tells.
+
+  received(socket: Socket, chunk: Buffer): void {
+    if (socket !== this.socket) return
+    this.lastRead = Date.now()
+    if (this.throttle !== undefined) this.slowDown(this.throttle, chunk.length)
+    feeder = this
+    try {
+      this.handler.data(chunk)
+    } finally {
+      feeder = undefined
+    }
   }
 
   private slowDown(throttle: Throttle, bytes: number): void {
@@ -257,7 +283,7 @@ export class Connection {
     this.timers.after(-throttle.allowance / rate, () => this.resume())
   }
 
-  private readonly written = (): void => {
+  private drained(): void {
     if (this.stall !== undefined && this.waiting < LOW_WATER) this.relieved()
   }
 
@@ -270,11 +296,13 @@ export class Connection {
       this.stall = this.timers.after(STALL_SECONDS, () => {
         this.stall = undefined
         if (this.waiting > LOW_WATER) this.destroy('the peer does not read')
+        else this.relieved()
       })
     }
     // What comes from nobody, or from one whom others wait for too, is mostly what was asked for: who does
     // not read the answers asks no more.
     const source = feeder === undefined || feeder.shared ? this : feeder
+    this.feeders ??= new Set()
     if (!this.feeders.has(source)) {
       this.feeders.add(source)
       source.pause()
@@ -285,9 +313,9 @@ export class Connection {
   private relieved(): void {
     this.stall?.cancel()
     this.stall = undefined
-    if (this.feeders.size === 0) return
-    const feeders = [...this.feeders]
-    this.feeders.clear()
+    const { feeders } = this
+    if (feeders === undefined) return
+    this.feeders = undefined
     // Later: this may be called from within the work on what one of them has sent.
     setImmediate(() => {
       for (const connection of feeders) {
@@ -297,13 +325,35 @@ export class Connection {
     })
   }
 
-  private finish(reason: string | undefined): void {
+  inputEnded(socket: Socket): void {
+    if (socket === this.socket) this.handler.inputEnded()
+  }
+
+  handshakeDone(): void {
+    const { secured } = this
+    this.secured = undefined
+    secured?.()
+  }
+
+  socketClosed(socket: Socket): void {
+    if (socket === this.socket) this.finish(undefined)
+  }
+
+  finish(reason: string | undefined): void {
     if (this.gone) return
     this.gone = true
     this.queue = ''
     this.linger?.cancel()
     this.relieved()
     this.handler.disconnected(reason)
-    for (const listener of this.goneListeners) listener()
+    for (const listener of this.goneListeners ?? []) listener()
   }
+}
+
+function isHighSurrogate(code: number): boolean {
+  return code >= 0xd800 && code < 0xdc00
+}
+
+function destroyConnection(connection: Connection): void {
+  connection.destroy()
 }

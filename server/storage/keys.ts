@@ -29,6 +29,20 @@ export function encodeKey(path: readonly (string | null)[]): Buffer {
   return Buffer.concat(path.map(encodeComponent))
 }
 
+/** Encodes the path of a key that is known already, and one name more. */
+export function encodeUnder(prefix: Buffer, name: string | null): Buffer {
+  if (name === null || name.length * 3 > NAME_LIMIT || name.includes('\x00')) {
+    return Buffer.concat([prefix, encodeComponent(name)])
+  }
+  const key = Buffer.allocUnsafe(prefix.length + name.length * 3 + 3)
+  let end = prefix.copy(key)
+  key[end++] = TAG_NAME
+  end += key.write(name, end)
+  key[end++] = NUL
+  key[end++] = END
+  return key.subarray(0, end)
+}
+
 /** Whether this name is kept as a hash, so that the value has to tell it. */
 export function isHashed(name: string | null): boolean {
   // A UTF-16 unit makes three bytes at most (an escaped NUL makes two).

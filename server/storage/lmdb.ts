@@ -7,7 +7,7 @@
  */
 
 import { join } from 'node:path'
-import { after, decodeComponent, encodeKey, isHashed, namesUnder } from './keys.ts'
+import { after, decodeComponent, encodeKey, encodeUnder, isHashed, namesUnder } from './keys.ts'
 import { type Database, explain, openDatabase } from './lmdb-file.ts'
 import { type KeyvalStore, type MapStore, type StorageDriver, StorageError } from './types.ts'
 import { checkName, decodeValue, encodeValue } from './values.ts'
@@ -46,8 +46,9 @@ class LmdbStorage implements StorageDriver {
 
   openKeyval<T>(host: string, store: string): KeyvalStore<T> {
     const path = storePath(host, 'keyval', store)
+    const prefix = encodeKey(path)
     return {
-      get: async (user) => this.#get<T>([...path, check(user)]),
+      get: async (user) => this.#get<T>(encodeUnder(prefix, check(user))),
       set: async (user, value) => this.#set([[[...path, check(user)], value]]),
       update: async (user, change) => {
         const names = [...path, check(user)]
@@ -68,7 +69,7 @@ class LmdbStorage implements StorageDriver {
   openMap<T>(host: string, store: string): MapStore<T> {
     const path = storePath(host, 'map', store)
     return {
-      get: async (user, key) => this.#get<T>([...path, check(user), check(key)]),
+      get: async (user, key) => this.#get<T>(encodeKey([...path, check(user), check(key)])),
       set: async (user, key, value) => this.#set([[[...path, check(user), check(key)], value]]),
       setKeys: async (user, values) =>
         this.#set(Object.entries(values).map(([key, value]) => [[...path, check(user), check(key)], value])),
@@ -105,8 +106,8 @@ class LmdbStorage implements StorageDriver {
     return this.#closing
   }
 
-  #get<T>(names: User[]): T | undefined {
-    const text = this.#read((db) => db.get(encodeKey(names)))
+  #get<T>(key: Buffer): T | undefined {
+    const text = this.#read((db) => db.get(key))
     return text === undefined ? undefined : (unwrap(text) as T)
   }
 

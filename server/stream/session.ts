@@ -1,14 +1,15 @@
 /** A stream and the session on it: header, restarts, stanzas, errors and the end (RFC 6120 §4). */
 
-import { randomBytes } from 'node:crypto'
 import type { AccountSessions, Host } from '../host.ts'
 import type { Logger } from '../log.ts'
 import type { TlsMaterial } from '../net/certificates.ts'
 import type { Connection, ConnectionHandler } from '../net/connection.ts'
+import { randomText } from '../random-text.ts'
 import type { Origin, SessionType } from '../session.ts'
 import { NS_STREAM, NS_STREAM_ERRORS } from '../stanza/namespaces.ts'
+import { escapeAttribute } from '../stanza/serialize.ts'
 import { Stanza, writeElement } from '../stanza/stanza.ts'
-import type { TimerWheel } from '../timers.ts'
+import type { Timeout, TimerWheel } from '../timers.ts'
 import { StreamError } from './errors.ts'
 import type { Pattern } from './shapes.ts'
 import { type StreamHeader, Tokenizer, type TokenizerHandler, type TokenizerLimits } from './tokenizer.ts'
@@ -70,7 +71,9 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
   private inputOver = false
   private over = false
   private holding = 0
-  private readonly atEnd: { cancel(): void }[] = []
+  /** Whether the connection is paused because something has come while it was held. */
+  private notReading = false
+  private atEnd: Timeout[] | undefined
 
   constructor(
     connection: Connection,
@@ -98,7 +101,16 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
   data(chunk: Buffer): void {
     // While a connection is being ended it is read from only to see the peer's end.
     if (this.peerClosed || this.connection.closed) return
-    this.guard(() => this.tokenizer.write(chunk))
+    if (this.holding > 0 && !this.notReading) {
+      // What has come waits already: nothing more is read. Mostly the hold is over before anything comes.
+      this.notReading = true
+      this.connection.pause()
+    }
+    try {
+      this.tokenizer.write(chunk)
+    } catch (error) {
+      this.failed(error)
+    }
   }
 
   inputEnded(): void {
@@ -113,7 +125,17 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
 
   resumed(): void {
     if (--this.holding > 0) return
-    this.connection.feed(() => this.guard(() => this.tokenizer.resume()))
+    if (this.notReading) {
+      this.notReading = false
+      this.connection.resume()
+    }
+    this.connection.feed(() => {
+      try {
+        this.tokenizer.resume()
+      } catch (error) {
+        this.failed(error)
+      }
+    })
     if (this.inputOver && this.holding === 0) this.endAfterInput()
   }
 
@@ -158,10 +180,13 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
 
   /** Answers a stream header with ours. */
   openStream(attrs: Record<string, string | undefined>): void {
-    const { defaultNs } = this.profile
-    const tag = writeElement('stream:stream', { xmlns: defaultNs, 'xmlns:stream': NS_STREAM, ...attrs }, '')
+    let header = `<?xml version='1.0'?><stream:stream xmlns='${this.profile.defaultNs}' xmlns:stream='${NS_STREAM}'`
+    for (const name in attrs) {
+      const value = attrs[name]
+      if (value !== undefined) header += ` ${name}='${escapeAttribute(value)}'`
+    }
     this.headerSent = true
-    this.connection.write(`<?xml version='1.0'?>${tag.slice(0, -2)}>`)
+    this.connection.write(`${header}>`)
   }
 
   /** Sends a stanza or another first-level child. */
@@ -195,18 +220,15 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
 
   /** Holds back what the peer sends next until a promise has settled. */
   hold(until: Promise<unknown>): void {
-    this.connection.pause()
     this.paused()
-    const release = () => {
-      this.connection.resume()
-      this.resumed()
-    }
+    const release = () => this.resumed()
     until.then(release, release)
   }
 
   /** Something to cancel when the session ends. */
-  cancelAtEnd(timeout: { cancel(): void }): void {
-    this.atEnd.push(timeout)
+  cancelAtEnd(timeout: Timeout): void {
+    if (this.atEnd === undefined) this.atEnd = [timeout]
+    else this.atEnd.push(timeout)
   }
 
   /**
@@ -232,7 +254,7 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
       this.connection.end()
     } else {
       // The tokenizer goes on, to see the peer's end.
-      this.timers.after(this.profile.closeTimeout, () => this.connection.end())
+      this.timers.after(this.profile.closeTimeout, endConnection, this.connection)
     }
   }
 
@@ -242,22 +264,19 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
     this.connection.end()
   }
 
-  private guard(work: () => void): void {
-    try {
-      work()
-    } catch (error) {
-      if (this.footerSent) {
-        // After our end no error can be told.
-        this.connection.end()
-        return
-      }
-      if (error instanceof StreamError) {
-        this.close(error)
-        return
-      }
-      this.log.error('a stream could not be worked on', { error })
-      this.close(new StreamError('internal-server-error', 'The server could not work on the stream'))
+  /** What the peer has sent could not be worked on. */
+  private failed(error: unknown): void {
+    if (this.footerSent) {
+      // After our end no error can be told.
+      this.connection.end()
+      return
     }
+    if (error instanceof StreamError) {
+      this.close(error)
+      return
+    }
+    this.log.error('a stream could not be worked on', { error })
+    this.close(new StreamError('internal-server-error', 'The server could not work on the stream'))
   }
 
   private finish(reason: string | undefined): void {
@@ -265,7 +284,8 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
     this.over = true
     // A connection that is lost takes what it had sent and was not worked on with it.
     if (!this.footerSent) this.tokenizer.stop()
-    for (const timeout of this.atEnd.splice(0)) timeout.cancel()
+    if (this.atEnd !== undefined) for (const timeout of this.atEnd) timeout.cancel()
+    this.atEnd = undefined
     try {
       this.profile.closed(this, reason)
     } catch (error) {
@@ -274,9 +294,13 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
   }
 }
 
+function endConnection(connection: Connection): void {
+  connection.end()
+}
+
 /** RFC 6120 §4.7.3: unique, and not to be guessed. */
 function newStreamId(): string {
-  return randomBytes(12).toString('base64url')
+  return randomText(12)
 }
 
 function streamErrorText(error: StreamError): string {

@@ -1,14 +1,22 @@
 /** Connections and listeners: how they end, what they gather, and who is paused. */
 
+import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import { connect as connectTls, createSecureContext } from 'node:tls'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createLogger } from '../../server/log.ts'
 import { Connection, type ConnectionHandler } from '../../server/net/connection.ts'
 import { Listeners } from '../../server/net/listeners.ts'
+import { makeSelfSigned } from '../../server/net/selfsigned.ts'
 import { TimerWheel } from '../../server/timers.ts'
 
 const log = createLogger([], { directory: '.' }).logger
+const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+const context = createSecureContext({
+  cert: makeSelfSigned('capulet.lit', privateKey),
+  key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
+})
 let timers: TimerWheel
 let server: Server
 let port: number
@@ -56,6 +64,32 @@ async function read(client: Socket): Promise<string> {
   for await (const chunk of client) text += chunk
   return text
 }
+
+describe('TLS', () => {
+  it('what is written arrives whole and in order, in pieces or not, and with the end behind it', async () => {
+    const accepted = once(server, 'connection') as Promise<[Socket]>
+    const socket = connect(port, '127.0.0.1')
+    open.push(socket)
+    const connection = new Connection((await accepted)[0], timers)
+    const secured = new Promise<void>((resolve) => connection.startTls(context, resolve))
+    const client = connectTls({ socket, rejectUnauthorized: false }).setEncoding('utf8')
+    await secured
+    let sent = ''
+    const write = (text: string) => {
+      sent += text
+      connection.write(text)
+    }
+    // Characters of two units at every place where a piece could end.
+    for (const length of [1, 988, 989, 990, 991, 1980, 5000, 40_000, 2000]) {
+      write(`${length} ${'x'.repeat(length % 2)}${'😀'.repeat(length / 2)}`)
+      const { length: expected } = sent
+      await new Promise((resolve) => setImmediate(resolve))
+      write(`<${expected}/>`)
+    }
+    connection.end()
+    expect(await read(client)).toBe(sent)
+  })
+})
 
 describe('the end', () => {
   it('what was written before it arrives, what is written after it does not', async () => {
