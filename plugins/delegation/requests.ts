@@ -18,8 +18,9 @@ import type { ManagerConnection } from './manager.ts'
 import { type DelegationCounts, NamespaceMetrics, turnTime } from './metrics.ts'
 import { RepeatedWarnings } from './repeated.ts'
 import { Shortcut } from './shortcut.ts'
+import { Slots } from './slots.ts'
 import type { Delegation } from './table.ts'
-import { type Unwrapped, unwrap, wrap, wrapText } from './wrapping.ts'
+import { forwardedRest, forwardedStart, type Unwrapped, unwrap, wrap } from './wrapping.ts'
 
 interface AskedAttributes {
   readonly id: string
@@ -27,22 +28,32 @@ interface AskedAttributes {
   readonly to: string | undefined
 }
 
-/** How many requests of one asker's session wait. */
+/** Whoever asks through one session: of a client it is one address, of a component there may be many. */
 interface Asker {
+  /** How many requests of the session wait. */
   waiting: number
+  /** The address that asked last, and what is written for it again and again. */
+  from: string
+  xmlns: string
+  /** In a wrapper: from the manager's delegation namespace to the value of `from`. */
+  start: string
+  /** In an answer: from behind the id to the content. */
+  to: string
 }
 
 interface PendingRequest {
-  readonly number: number
-  /** Of the wrapper, with that number in it. */
-  readonly id: string
+  /** In the id of the wrapper. */
+  place: number
+  turn: number
+  /** Grows with each. */
+  readonly sequence: number
   /** Of the asker's IQ: what its answer needs. Its content is the manager's now, and may be large. */
   readonly asked: AskedAttributes
   readonly origin: Origin
   readonly asker: Asker
   readonly delegation: Delegation
   readonly manager: ManagerConnection
-  readonly timeout: Timeout
+  timeout: Timeout | undefined
   readonly metrics: NamespaceMetrics
   /** By `turnTime`. */
   readonly since: number
@@ -58,7 +69,6 @@ const MOST_COUNTED = 1000
 const STRETCH_MS = 1
 /** Characters of a manager's mistake that are logged. */
 const LONGEST_REASON = 200
-const DIGIT_ZERO = 0x30
 
 /** The pending requests of one host. */
 export class Requests {
@@ -67,15 +77,16 @@ export class Requests {
   private readonly log: Logger
   private readonly warnings: RepeatedWarnings
   /** By the number in their ids. */
-  private readonly pending = new Map<number, PendingRequest>()
+  private readonly pending = new Slots<PendingRequest>()
   /** Connections that have been asked something: of all who leave, only these are looked for. */
   private readonly asked = new Set<StreamSession>()
   private askedLast: StreamSession | undefined
   private readonly shortcut = new Shortcut()
-  /** Those of whom something waits. */
-  private readonly askers = new Map<Origin, Asker>()
+  private readonly askers = new WeakMap<Origin, Asker>()
   private readonly prefix = `${randomBytes(6).toString('base64url')}.`
-  private number = 0
+  private sequence = 0
+  private startFor = ''
+  private start = ''
   private over = false
 
   constructor(host: Host, log: Logger) {
@@ -111,52 +122,63 @@ export class Requests {
       done?.()
       return
     }
-    const asker = this.askerOf(origin)
-    if (asker.waiting >= MOST_PENDING) {
+    const { from, to } = request.attrs
+    const asker = this.askerOf(origin, from!, delegation.xmlns)
+    if (asker.waiting >= MOST_PENDING || this.pending.isFull) {
       origin.send(errorReply(request, 'resource-constraint', 'Too many requests wait for their answers'))
       done?.()
       return
     }
     asker.waiting++
-    const number = ++this.number
-    const id = this.prefix + number
-    const timeout = this.host.server.timers.after(delegation.timeout, this.timeOut, number)
-    const { from, to } = request.attrs
-    const asked = { id: detached(request.attrs.id!), from: from!, to }
     const metrics = this.metricsOf(delegation)
-    const since = turnTime()
-    this.pending.set(number, {
-      number,
-      id,
-      asked,
+    const pending: PendingRequest = {
+      place: 0,
+      turn: 0,
+      sequence: ++this.sequence,
+      asked: { id: detached(request.attrs.id!), from: from!, to },
       origin,
       asker,
       delegation,
       manager,
-      timeout,
+      timeout: undefined,
       metrics,
-      since,
+      since: turnTime(),
       done,
-    })
+    }
+    this.pending.add(pending)
+    pending.timeout = this.host.server.timers.after(delegation.timeout, this.timeOut, pending)
     if (manager.session !== this.askedLast) {
       this.askedLast = manager.session
       this.asked.add(manager.session)
     }
     metrics.counts.forwarded++
     metrics.pending++
-    this.send(request, id, delegation, manager)
+    this.send(request, pending)
   }
 
-  private send(request: Stanza, id: string, { xmlns }: Delegation, manager: ManagerConnection): void {
+  private send(request: Stanza, { place, turn, asker, delegation, manager }: PendingRequest): void {
+    const { xmlns } = delegation
     const { session, jid, among } = manager
     const { name, server } = this.host
     if (among === undefined && session.host?.name === jid && this.shortcut.isOpen(session.host, xmlns)) {
-      session.sendText(wrapText(request, id, name, jid, xmlns))
+      session.sendText(
+        `${this.wrapperStart(jid)}${place}.${turn}'>${asker.start}${forwardedRest(request)}</iq>`,
+      )
       return
     }
-    const wrapper = wrap(request, id, name, jid, xmlns)
+    const wrapper = wrap(request, `${this.prefix}${place}.${turn}`, name, jid, xmlns)
     among?.direct(wrapper, session)
     server.router.route(wrapper, this.host)
+  }
+
+  /** A wrapper for a manager, up to what is its own in its id. */
+  private wrapperStart(jid: string): string {
+    if (this.startFor !== jid) {
+      this.startFor = jid
+      const from = escapeAttribute(this.host.name)
+      this.start = `<iq type='set' from='${from}' to='${escapeAttribute(jid)}' id='${this.prefix}`
+    }
+    return this.start
   }
 
   /** Answers a request that has no manager now (F7). */
@@ -215,27 +237,33 @@ export class Requests {
   managerGone(session: StreamSession): void {
     if (!this.asked.delete(session)) return
     if (this.askedLast === session) this.askedLast = undefined
-    const lost: PendingRequest[] = []
-    for (const request of this.pending.values()) if (request.manager.session === session) lost.push(request)
-    this.abandonEach(lost, 0)
+    this.abandonEach(
+      this.waiting().filter((request) => request.manager.session === session),
+      0,
+    )
   }
 
   /** The host stops delegating: nothing is left waiting. */
   abandonAll(): void {
     this.over = true
-    for (const request of [...this.pending.values()]) this.abandon(request)
+    for (const request of this.waiting()) this.abandon(request)
   }
 
   private abandonEach(lost: readonly PendingRequest[], first: number): void {
     const end = performance.now() + STRETCH_MS
     for (let index = first; index < lost.length; index++) {
       const request = lost[index]!
-      if (this.pending.get(request.number) === request) this.abandon(request)
+      if (this.pending.has(request)) this.abandon(request)
       if (performance.now() >= end) {
         setImmediate(() => this.abandonEach(lost, index + 1))
         return
       }
     }
+  }
+
+  /** All that wait, who has waited longest first. */
+  private waiting(): PendingRequest[] {
+    return this.pending.all().sort((one, other) => one.sequence - other.sequence)
   }
 
   private abandon(request: PendingRequest): void {
@@ -245,9 +273,8 @@ export class Requests {
   }
 
   // Bound once, so that no request needs a function of its own.
-  private readonly timeOut = (number: number): void => {
-    const request = this.pending.get(number)
-    if (request === undefined) return
+  private readonly timeOut = (request: PendingRequest): void => {
+    if (!this.pending.has(request)) return
     this.remove(request)
     request.metrics.counts.timedOut++
     const { namespace, jid: manager, timeout: seconds } = request.delegation
@@ -258,25 +285,28 @@ export class Requests {
   }
 
   private remove(request: PendingRequest): void {
-    request.timeout.cancel()
+    request.timeout?.cancel()
     request.metrics.pending--
-    this.pending.delete(request.number)
-    if (--request.asker.waiting === 0) this.askers.delete(request.origin)
+    this.pending.delete(request)
+    request.asker.waiting--
   }
 
   /** The request with an id of ours. */
   private withId(id: string): PendingRequest | undefined {
-    if (!id.startsWith(this.prefix)) return undefined
-    const request = this.pending.get(numberAt(id, this.prefix.length))
-    // A number can be written in several ways, and an id in one.
-    return request?.id === id ? request : undefined
+    return id.startsWith(this.prefix) ? this.pending.find(id, this.prefix.length) : undefined
   }
 
-  private askerOf(origin: Origin): Asker {
+  private askerOf(origin: Origin, from: string, xmlns: string): Asker {
     let asker = this.askers.get(origin)
     if (asker === undefined) {
-      asker = { waiting: 0 }
+      asker = { waiting: 0, from: '', xmlns: '', start: '', to: '' }
       this.askers.set(origin, asker)
+    }
+    if (asker.from !== from || asker.xmlns !== xmlns) {
+      asker.from = from
+      asker.xmlns = xmlns
+      asker.start = forwardedStart(from, xmlns)
+      asker.to = `' to='${escapeAttribute(from)}'>`
     }
     return asker
   }
@@ -300,13 +330,6 @@ export class Requests {
     }
     return metrics
   }
-}
-
-/** The number that the digits of a text from `from` on write; what it is if there is anything else, is of no use. */
-function numberAt(text: string, from: number): number {
-  let number = 0
-  for (let at = from; at < text.length; at++) number = number * 10 + text.charCodeAt(at) - DIGIT_ZERO
-  return number
 }
 
 /** What is wrong with a reply, and the rule that says so. */
@@ -347,20 +370,40 @@ function checkedAnswer({ asked, delegation }: PendingRequest, reply: Stanza): Un
 }
 
 /** Gives the asker its answer, from and to whom the request was. */
-function sendAnswer({ origin, asked }: PendingRequest, { attrs, inner }: Unwrapped): void {
+function sendAnswer({ origin, asker, asked }: PendingRequest, { attrs, inner }: Unwrapped): void {
   if (origin.sendText === undefined) {
     const given: Record<string, string | undefined> = { ...attrs, to: asked.from, from: asked.to }
     if (asked.to === undefined) delete given.from
     origin.send(Stanza.fromInner('iq', given as Record<string, string>, inner))
     return
   }
+  const isCommon = asked.to === undefined && asker.from === asked.from && inner !== ''
+  const text = isCommon ? commonAnswer(attrs, asked.id, asker.to, inner) : undefined
+  origin.sendText(text ?? anyAnswer(attrs, asked, inner))
+}
+
+/** An answer that has type, id and addresses, and nothing else; undefined for another. */
+function commonAnswer(
+  attrs: Record<string, string>,
+  id: string,
+  to: string,
+  inner: string,
+): string | undefined {
+  for (const name in attrs) {
+    if (name !== 'type' && name !== 'id' && name !== 'to' && name !== 'from') return undefined
+  }
+  const start = attrs.type === 'result' ? "<iq type='result' id='" : "<iq type='error' id='"
+  return `${start}${escapeAttribute(id)}${to}${inner}</iq>`
+}
+
+function anyAnswer(attrs: Record<string, string>, asked: AskedAttributes, inner: string): string {
   let text = '<iq'
   for (const name in attrs) {
     if (name !== 'from' && name !== 'to') text += ` ${name}='${escapeAttribute(attrs[name]!)}'`
   }
   text += ` to='${escapeAttribute(asked.from)}'`
   if (asked.to !== undefined) text += ` from='${escapeAttribute(asked.to)}'`
-  origin.sendText(inner === '' ? `${text}/>` : `${text}>${inner}</iq>`)
+  return inner === '' ? `${text}/>` : `${text}>${inner}</iq>`
 }
 
 function isAddress(given: string | undefined, expected: string): boolean {

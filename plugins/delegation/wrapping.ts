@@ -16,7 +16,6 @@ import {
   payloadAttributes,
   Stanza,
   serialize,
-  writeAttributes,
 } from '../../server/index.ts'
 
 /** How the wrappers open: as we write them, and as libraries do that quote with `"`. */
@@ -32,8 +31,9 @@ function openingOf(xmlns: string): Opening {
 
 const OPEN = openingOf(NS_DELEGATION)
 const OPEN_1 = openingOf(NS_DELEGATION_1)
-const FORWARD = `${OPEN.single}<iq xmlns='${NS_CLIENT}'`
-const FORWARD_1 = `${OPEN_1.single}<iq xmlns='${NS_CLIENT}'`
+// The quote is open still: what follows closes it.
+const FORWARD = `${OPEN.single}<iq xmlns='${NS_CLIENT}`
+const FORWARD_1 = `${OPEN_1.single}<iq xmlns='${NS_CLIENT}`
 const CLOSE = '</forwarded></delegation>'
 const CLOSE_IQ = `</iq>${CLOSE}`
 
@@ -50,22 +50,39 @@ export function wrap(request: Stanza, id: string, from: string, to: string, xmln
   return Stanza.fromText('iq', { type: 'set', id, from, to }, wrapped(request, xmlns), 1, 'delegation', xmlns)
 }
 
-/** The text of what `wrap` gives. @param id - with nothing in it that is to be escaped */
-export function wrapText(
-  request: Stanza,
-  id: string,
-  from: string,
-  to: string,
-  xmlns = NS_DELEGATION,
-): string {
-  return `<iq type='set' id='${id}' from='${escapeAttribute(from)}' to='${escapeAttribute(to)}'>${wrapped(request, xmlns)}</iq>`
+function wrapped(request: Stanza, xmlns: string): string {
+  return forwardedStart(request.attrs.from, xmlns) + forwardedRest(request)
 }
 
-function wrapped(request: Stanza, xmlns: string): string {
-  const open = xmlns === NS_DELEGATION ? FORWARD : FORWARD_1
-  const content = request.inner
-  const tag = open + writeAttributes(request.attrs, 'xmlns')
-  return content === '' ? `${tag}/>${CLOSE}` : `${tag}>${content}${CLOSE_IQ}`
+/**
+ * What stands in the wrapper of each of somebody's requests, up to the value of `from`, whose quote is open still.
+ *
+ * @param from - the asker
+ * @param xmlns - the delegation namespace that the manager speaks
+ */
+export function forwardedStart(from: string | undefined, xmlns: string): string {
+  const start = xmlns === NS_DELEGATION ? FORWARD : FORWARD_1
+  return from === undefined ? start : `${start}' from='${escapeAttribute(from)}`
+}
+
+/** The rest of what stands in a wrapper: the other attributes of a request, its content, and the end tags. */
+export function forwardedRest({ attrs, inner }: Stanza): string {
+  let text = ''
+  for (const name in attrs) {
+    if (name === 'from' || name === 'xmlns') continue
+    const value = attrs[name]
+    if (value !== undefined && value !== null) text += nextAttribute(name) + escapeAttribute(value)
+  }
+  return inner === '' ? `${text}'/>${CLOSE}` : `${text}'>${inner}${CLOSE_IQ}`
+}
+
+/** From the end of one attribute to the value of another. */
+function nextAttribute(name: string): string {
+  // Mostly it is one of these, and nothing has to be joined: what is joined is to be gone through again.
+  if (name === 'type') return "' type='"
+  if (name === 'id') return "' id='"
+  if (name === 'to') return "' to='"
+  return `' ${name}='`
 }
 
 /** What stood in a wrapper. */

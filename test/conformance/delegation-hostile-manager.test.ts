@@ -123,12 +123,12 @@ async function evilRequests(
 
 describe('a manager that', () => {
   it('F8: guesses the ids of others’ requests', async () => {
-    // What it is asked itself tells how ids are made: one after the other.
+    // What it is asked itself tells how ids are made: a place in a table, and how often it was used.
     const { requests, answers } = await evilRequests(1)
-    const [, prefix = '', number = ''] = /^(.*\.)([0-9a-z]+)$/.exec(String(requests[0]!.wrapper.attrs.id))!
+    const [, prefix = '', place = ''] = /^(.*\.)(\d+)\.\d+$/.exec(String(requests[0]!.wrapper.attrs.id))!
     const answer = ask(juliet, GOOD_NS)
     const request = await forwardedTo(good)
-    expect(request.wrapper.attrs.id).toBe(prefix + (Number.parseInt(number, 36) + 1).toString(36))
+    expect(request.wrapper.attrs.id).toBe(`${prefix}${Number(place) + 1}.1`)
     for (const from of [EVIL, GOOD]) {
       evil.send(replyText(request, wrapped(innerAnswer(request, {}, '<forged/>')), { from }))
       evil.send(replyText(request, '', { from, type: 'error' }))

@@ -113,7 +113,9 @@ describe('F8: answers from anyone else are ignored, and the request stays', () =
       for (const wrong of [
         `${id}0`,
         ` ${id}`,
-        (id as string).toUpperCase(),
+        // A letter in the other case; the id may have only one.
+        (id as string).replace(/[a-z]/i, (c) => (c === c.toUpperCase() ? c.toLowerCase() : c.toUpperCase())),
+        `${id}`.replace(/\.(\d+)$/, '.0$1'),
         request.iq.attrs.id,
         'constructor',
         '__proto__',
