@@ -76,7 +76,7 @@ class C2sProfile implements StreamProfile {
     if (session.username !== undefined) checkFrom(session, from)
     session.lang = header.attrs['xml:lang']
     session.log.debug('stream opened', { host: host.name, secure: session.secure })
-    const features = new Stanza('stream:features')
+    const features = Stanza.fromText('stream:features', {}, '', 0, '', '')
     host.events.fire('stream-features', { origin: session, features })
     session.send(features)
   }

@@ -46,6 +46,16 @@ const MOST_FAILURES = 10
 /** Canonical Base64; `=` alone stands for nothing at all (RFC 6120 §6.4.2). */
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
+const BIND_FEATURE = `<bind xmlns='${NS_BIND}'><required/></bind>`
+const SESSION_FEATURE = `<session xmlns='${NS_SESSION}'><optional/></session>`
+
+/** The stream feature that offers these mechanisms (RFC 6120 §6.4.1). Their names have nothing to be escaped. */
+function mechanismsFeature(names: readonly string[]): string {
+  let list = ''
+  for (const name of names) list += `<mechanism>${name}</mechanism>`
+  return `<mechanisms xmlns='${NS_SASL}'>${list}</mechanisms>`
+}
+
 /** What a stream is at with its authentication, once it has taken more than one message. */
 interface Progress {
   exchange: SaslExchange | undefined
@@ -240,16 +250,14 @@ export default definePlugin({
     const authenticator = new Authenticator(module)
     module.hook('stream-features', ({ origin, features }) => {
       if (origin.type === 'c2s_unbound') {
-        features.append(xml('bind', { xmlns: NS_BIND }, xml('required')))
-        features.append(xml('session', { xmlns: NS_SESSION }, xml('optional')))
+        features.appendWritten(BIND_FEATURE, 'bind', NS_BIND)
+        features.appendWritten(SESSION_FEATURE, 'session', NS_SESSION)
         return
       }
       if (origin.type !== 'c2s_unauthed') return
       const names = offered(module, origin)
       if (names.length === 0) return
-      features.append(
-        xml('mechanisms', { xmlns: NS_SASL }, ...names.map((name) => xml('mechanism', {}, name))),
-      )
+      features.appendWritten(mechanismsFeature(names), 'mechanisms', NS_SASL)
       const bindings = offeredBindings(module, origin)
       if (bindings !== undefined) {
         // XEP-0440

@@ -1,6 +1,9 @@
 /** STARTTLS for clients (RFC 6120 §5). */
 
-import { c2sOptions, definePlugin, NS_TLS, Stanza, xml } from '../server/index.ts'
+import { c2sOptions, definePlugin, NS_TLS, Stanza } from '../server/index.ts'
+
+const STARTTLS = `<starttls xmlns='${NS_TLS}'/>`
+const STARTTLS_REQUIRED = `<starttls xmlns='${NS_TLS}'><required/></starttls>`
 
 export default definePlugin({
   name: 'tls',
@@ -12,9 +15,8 @@ export default definePlugin({
       'stream-features',
       ({ origin, features }) => {
         if (origin.secure || origin.type !== 'c2s_unauthed' || server.tlsOf(host.name) === undefined) return
-        const starttls = xml('starttls', { xmlns: NS_TLS })
-        if (options.c2s_require_encryption) starttls.append(xml('required'))
-        features.append(starttls)
+        const required = options.c2s_require_encryption
+        features.appendWritten(required ? STARTTLS_REQUIRED : STARTTLS, 'starttls', NS_TLS)
       },
       100,
     )

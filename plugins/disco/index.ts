@@ -10,6 +10,7 @@ import {
   NS_DISCO_INFO,
   NS_DISCO_ITEMS,
   reply,
+  writeElement,
   xml,
 } from '../../server/index.ts'
 import { serveAccounts } from './accounts.ts'
@@ -84,7 +85,7 @@ function announceCaps(module: DiscoModule, caps: HostCaps): void {
   module.hook('stream-features', ({ origin, features }) => {
     if (origin.type !== 'c2s_unbound') return
     const { feature } = caps
-    if (feature !== undefined) features.append(xml('c', feature))
+    if (feature !== undefined) features.appendWritten(writeElement('c', feature, ''), 'c', NS_CAPS)
   })
   module.hook('host-disco-info-node', ({ origin, node, reply: answer }) => {
     const content = caps.contentOf(node)

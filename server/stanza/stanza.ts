@@ -150,6 +150,26 @@ export class Stanza extends Element {
     return this.payload?.attrs ?? {}
   }
 
+  /**
+   * Appends an element that is written already. A stanza that is text stays text.
+   *
+   * @param text - one element, which must stand on its own
+   * @param name - its local name
+   * @param xmlns - its namespace
+   */
+  appendWritten(text: string, name: string, xmlns: string): void {
+    if (this.textContent === undefined) {
+      for (const child of buildChildren(text, this)) this.append(child)
+      return
+    }
+    this.textContent += text
+    this.pattern = undefined
+    if (this.elementCount === UNKNOWN) return
+    if (this.elementCount++ > 0) return
+    this.firstName = name
+    this.firstNs = xmlns
+  }
+
   /** A copy that can be given other attributes or children without changing this one. */
   clone(): Stanza {
     if (this.textContent !== undefined) {

@@ -2,6 +2,7 @@
 
 import { Attributes } from '../stanza/attributes.ts'
 import { NS_CLIENT, NS_COMPONENT, NS_SERVER, NS_STREAM, NS_XML } from '../stanza/namespaces.ts'
+import { detached } from '../text.ts'
 import { StreamError, type StreamErrorCondition } from './errors.ts'
 import { declarationFault, NamespaceScope } from './namespaces.ts'
 import type { Shape, ShapeTable } from './shape-table.ts'
@@ -378,6 +379,4 @@ export class Assembler {
 }
 
 /** A string that keeps no chunk alive. */
-export function copy(text: string): string {
-  return Buffer.from(text).toString()
-}
+export const copy = detached

@@ -67,6 +67,8 @@ const RARELY = 16
 const FAR = 1024
 
 const CDATA_OPEN = '[CDATA['
+const DECLARATION_SINGLE = "xml version='1.0'?>"
+const DECLARATION_DOUBLE = 'xml version="1.0"?>'
 
 // The names of the five entities, their characters packed as `ENTITY` collects them.
 const packName = (name: string) => [...name].reduce((packed, c) => packed * 128 + c.charCodeAt(0), 0)
@@ -485,6 +487,16 @@ export class Scanner extends Assembler {
           break
 
         case DECLARATION: {
+          // Nearly all write it in one of two ways. Looking after each character costs more than all the rest.
+          if (this.declaration === '' && this.atStart) {
+            const length = usualDeclaration(text, i)
+            if (length > 0) {
+              i += length
+              this.unitStart = -1
+              state = PROLOG
+              break
+            }
+          }
           i++
           if ((CLASS[c]! & IS_LEGAL) === 0) throw this.refuse(i, NOT_WELL_FORMED, illegalCharacter(c))
           this.declaration += text[i - 1]
@@ -592,6 +604,12 @@ export class Scanner extends Assembler {
       throw this.refuse(at, NOT_WELL_FORMED, '<![ that begins no CDATA section')
     }
   }
+}
+
+/** Characters of a declaration as nearly all write it, that begins behind its `<?`; 0 if it is another. */
+function usualDeclaration(text: string, at: number): number {
+  if (text.startsWith(DECLARATION_SINGLE, at)) return DECLARATION_SINGLE.length
+  return text.startsWith(DECLARATION_DOUBLE, at) ? DECLARATION_DOUBLE.length : 0
 }
 
 function illegalCharacter(c: number): string {
