@@ -71,10 +71,11 @@ async function main(): Promise<void> {
 
   const results = document(cells)
   console.log(`\n${printTables(results, { details: options.details })}`)
-  if (old === undefined) return
-  console.log(`\n${compare(old, results)}`)
-  // For whoever runs it by a script.
-  if (dearer(old, results).length > 0) process.exitCode = 1
+  if (old !== undefined) {
+    console.log(`\n${compare(old, results)}`)
+    // For whoever runs it by a script.
+    if (dearer(old, results).length > 0) process.exitCode = 1
+  }
   console.log(`\n${(await writeResults(results, file)).join('\n')}`)
   for (const { peer, scenario } of failures) console.error(`failed: ${scenario} of ${peer}, see above`)
   if (failures.length > 0) process.exitCode = 1
