@@ -1,5 +1,6 @@
-/** Taking an accepted stanza apart: its outline, of which a shape is made. */
+/** Taking an accepted stanza apart: its outline, of which a shape is made. What is kept of it keeps nothing else. */
 
+import { detached } from '../text.ts'
 import { CLASS, EQUALS, EXCLAMATION, GREATER, IS_SPACE, LESS, SINGLE_QUOTE, SLASH } from './chars.ts'
 import { endOfText, endOfValue, type Outline, type OutlineElement, type Place } from './shapes.ts'
 
@@ -73,7 +74,7 @@ class Outliner {
     }
     const { top, values, elements, depth, mostAttributes, longestName, pieces, closers } = this
     if (top === undefined) return undefined
-    pieces.push(text.slice(this.pieceStart))
+    pieces.push(detached(text.slice(this.pieceStart)))
     return { values, outline: { ...top, elements, depth, mostAttributes, longestName, pieces, closers } }
   }
 
@@ -130,7 +131,7 @@ class Outliner {
     this.at += empty ? 2 : 1
     const parent = around === undefined ? NOTHING : around.index
     const { place } = this
-    const name = written.slice(colon + 1)
+    const name = detached(written.slice(colon + 1))
     const element = {
       name,
       xmlns,
@@ -169,7 +170,7 @@ class Outliner {
     const start = this.at
     while (!endsName(text.charCodeAt(this.at))) this.at++
     this.longestName = Math.max(this.longestName, this.at - start)
-    return text.slice(start, this.at)
+    return detached(text.slice(start, this.at))
   }
 
   private spaces(): void {
@@ -178,13 +179,13 @@ class Outliner {
 
   /** What stands up to `end`, part of the shape. */
   private declared(end: number): string {
-    return this.text.slice(this.at, end)
+    return detached(this.text.slice(this.at, end))
   }
 
   /** What stands up to `end`, a value; goes on behind it. Returns its number. */
   private value(end: number, closer: number): number {
     const { text, at } = this
-    this.pieces.push(text.slice(this.pieceStart, at))
+    this.pieces.push(detached(text.slice(this.pieceStart, at)))
     this.valueLength += end - at
     this.closers.push(closer)
     this.pieceStart = end

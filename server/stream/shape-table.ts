@@ -1,12 +1,18 @@
 /** The shapes that were seen lately, on all streams: finding the one that a text has, and remembering new ones. */
 
 import { NS_CLIENT, NS_COMPONENT, NS_SERVER } from '../stanza/namespaces.ts'
+import { detached } from '../text.ts'
 import { LESS } from './chars.ts'
 import { outlineOf } from './outline.ts'
 import { type Outline, Pattern } from './shapes.ts'
 
 /** Shapes of one kind of stanza that are remembered; of more, those that were not seen longest are forgotten. */
 const MOST_SHAPES = 24
+/**
+ * Characters that are looked at in search of the right one, about. Without an end to it, shapes that begin alike and
+ * hold a long text, and a stanza of none of them, would cost the text's length many times over.
+ */
+const LONGEST_SEARCH = 4096
 
 /** A shape, as it is known at the moment. */
 export class Shape {
@@ -16,11 +22,13 @@ export class Shape {
   /** Whether it has been forgotten; then nothing is to hang on it any more. */
   forgotten = false
   /** The same with all values free, to see which ones do vary. */
-  private readonly loose: Pattern
+  readonly loose: Pattern
 
   constructor(outline: Outline, values: readonly string[]) {
     // Text is taken to vary: it is what people say.
-    const fixed = values.map((value, index) => (outline.closers[index] === LESS ? undefined : value))
+    const fixed = values.map((value, index) =>
+      outline.closers[index] === LESS ? undefined : detached(value),
+    )
     this.pattern = new Pattern(outline, fixed)
     this.loose = new Pattern(
       outline,
@@ -67,9 +75,9 @@ export class ShapeTable {
     }
     const shapes = this.kinds.get(text.charCodeAt(at + 1))
     if (shapes === undefined) return undefined
-    let found = shapes.findIndex((shape) => shape.pattern.match(text, at) >= 0)
+    let found = firstThatFits(shapes, text, at)
     if (found < 0) {
-      found = shapes.findIndex((shape) => shape.adapt(text, at))
+      found = firstThatAdapts(shapes, text, at)
       if (found < 0) return undefined
       shapes[found]!.pattern.match(text, at)
     }
@@ -90,6 +98,26 @@ export class ShapeTable {
     else if (shapes.unshift(shape) > MOST_SHAPES) forget(shapes.pop()!)
     return shape
   }
+}
+
+function firstThatFits(shapes: readonly Shape[], text: string, at: number): number {
+  let lookedAt = 0
+  for (let index = 0; index < shapes.length && lookedAt < LONGEST_SEARCH; index++) {
+    const { pattern } = shapes[index]!
+    if (pattern.match(text, at) >= 0) return index
+    lookedAt += pattern.lookedAt
+  }
+  return -1
+}
+
+function firstThatAdapts(shapes: readonly Shape[], text: string, at: number): number {
+  let lookedAt = 0
+  for (let index = 0; index < shapes.length && lookedAt < LONGEST_SEARCH; index++) {
+    const shape = shapes[index]!
+    if (shape.adapt(text, at)) return index
+    lookedAt += shape.loose.lookedAt
+  }
+  return -1
 }
 
 function follow(before: Shape | undefined, shape: Shape): Shape {

@@ -94,6 +94,8 @@ export class Pattern {
   readonly begins: number[] = []
   readonly ends: number[] = []
   end = 0
+  /** Of the last text that did not fit: how much of it was looked at, about. */
+  lookedAt = 0
 
   constructor(outline: Outline, fixed: readonly (string | undefined)[]) {
     this.outline = outline
@@ -152,11 +154,13 @@ export class Pattern {
    */
   match(text: string, at: number): number {
     const { first, pieces, closers, begins, ends } = this
+    this.lookedAt = 0
     if (!stands(text, first, at)) return -1
     let from = at + first.length
     for (let k = 0; k < closers.length; k++) {
       const closer = closers[k]!
       const end = closer === LESS ? endOfText(text, from) : endOfValue(text, from, closer)
+      this.lookedAt = end < 0 ? text.length - at : end - at
       if (end < 0) return -1
       begins[k] = from
       ends[k] = end

@@ -2,6 +2,8 @@
  * Stanzas that are recognised by their shapes, held against the same stanzas scanned: no input may make a difference.
  */
 
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { unwrapLocated, unwrapText, unwrapTree } from '../../plugins/delegation/wrapping.ts'
 import { Stanza } from '../../server/stanza/stanza.ts'
@@ -9,6 +11,9 @@ import { CLASS, endOfTextRun, IS_TEXT } from '../../server/stream/chars.ts'
 import { outlineOf } from '../../server/stream/outline.ts'
 import { ShapeTable } from '../../server/stream/shape-table.ts'
 import { LIMITS, mutate, Random, Recorder } from './tokenizer-support.ts'
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
 
 const NS = 'jabber:client'
 const HEADER =
@@ -212,6 +217,35 @@ describe('shapes', () => {
     const shape = table.learn("<message to='a'><body>secret</body></message>")
     expect(outlined?.values).toContain('secret')
     expect(JSON.stringify(shape)).not.toContain('secret')
+  })
+
+  it('keep nothing alive of what they were learnt from', () => {
+    const table = new ShapeTable(NS)
+    const size = 1 << 16
+    collect()
+    const before = process.memoryUsage().heapUsed
+    for (let number = 0; number < 300; number++) {
+      const stanza = `<message to='somebody@capulet.lit/${number}' type='chat'><body>${'x'.repeat(size - 500)}</body>`
+      const chunk = Buffer.from(`${stanza}<a${number} xmlns='urn:example:namespace'/></message>`).toString(
+        'latin1',
+      )
+      expect(table.learn(chunk.slice(0))).toBeDefined()
+    }
+    collect()
+    // Of the 300, 24 are remembered.
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(8 * size)
+  })
+
+  it('cost no more than a few times the text, however alike they begin', () => {
+    const table = new ShapeTable(NS)
+    const body = (length: number) => `<message><body>${'x'.repeat(length)}</body>`
+    const shapes = [...Array(24).keys()].map((number) => table.learn(`${body(10)}<a${number}/></message>`)!)
+    expect(table.find(`${body(60_000)}<b/></message>`, 0, undefined)).toBeUndefined()
+    const looked = shapes.reduce((sum, { pattern }) => sum + pattern.lookedAt, 0)
+    expect(looked).toBeGreaterThan(60_000)
+    expect(looked).toBeLessThan(70_000)
+    // Those of the usual length are all looked through.
+    expect(table.find(`${body(10)}<a0/></message>`, 0, undefined)).toBe(shapes[0])
   })
 
   it('stop and pause where they are told to, from within a handler', () => {
