@@ -74,7 +74,14 @@ export {
 } from './stanza/forms.ts'
 export * from './stanza/namespaces.ts'
 export { errorReply, mayAnswerWithError, reply } from './stanza/reply.ts'
-export { type Attributes, type Child, Stanza, writeAttributes, writeElement } from './stanza/stanza.ts'
+export {
+  type Attributes,
+  type Child,
+  nextAttribute,
+  Stanza,
+  writeAttributes,
+  writeElement,
+} from './stanza/stanza.ts'
 export { escapeAttribute, escapeText, payloadAttributes, serialize } from './stanza/tree.ts'
 export type { KeyvalStore, MapStore, StorageDriver } from './storage/index.ts'
 export { StreamError, type StreamErrorCondition } from './stream/errors.ts'

@@ -11,6 +11,7 @@ import {
   NS_DELEGATION,
   NS_DELEGATION_1,
   NS_FORWARD,
+  nextAttribute,
   type Outline,
   type OutlineElement,
   payloadAttributes,
@@ -74,15 +75,6 @@ export function forwardedRest({ attrs, inner }: Stanza): string {
     if (value !== undefined && value !== null) text += nextAttribute(name) + escapeAttribute(value)
   }
   return inner === '' ? `${text}'/>${CLOSE}` : `${text}'>${inner}${CLOSE_IQ}`
-}
-
-/** From the end of one attribute to the value of another. */
-function nextAttribute(name: string): string {
-  // Mostly it is one of these, and nothing has to be joined: what is joined is to be gone through again.
-  if (name === 'type') return "' type='"
-  if (name === 'id') return "' id='"
-  if (name === 'to') return "' to='"
-  return `' ${name}='`
 }
 
 /** What stood in a wrapper. */

@@ -290,8 +290,24 @@ export function writeAttributes(attrs: Attributes, except?: string): string {
   let text = ''
   for (const name in attrs) {
     const value = attrs[name]
-    if (value !== undefined && value !== null && name !== except)
-      text += ` ${name}='${escapeAttribute(value)}'`
+    if (value === undefined || value === null || name === except) continue
+    text += (text === '' ? firstAttribute(name) : nextAttribute(name)) + escapeAttribute(value)
   }
-  return text
+  return text === '' ? '' : `${text}'`
+}
+
+function firstAttribute(name: string): string {
+  // Mostly it is one of these, and nothing has to be joined: what is joined is gone through again to be sent.
+  if (name === 'type') return " type='"
+  if (name === 'to') return " to='"
+  if (name === 'id') return " id='"
+  return name === 'from' ? " from='" : ` ${name}='`
+}
+
+/** From the end of one attribute to the value of another. */
+export function nextAttribute(name: string): string {
+  if (name === 'type') return "' type='"
+  if (name === 'to') return "' to='"
+  if (name === 'id') return "' id='"
+  return name === 'from' ? "' from='" : `' ${name}='`
 }
