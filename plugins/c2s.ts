@@ -33,6 +33,9 @@ const READ_TIMEOUT = 840
 /** Seconds between two looks at who is silent. */
 const READ_CHECK = 60
 
+/** Seconds after which TCP's keep-alive is turned on. */
+const KEEP_ALIVE_AFTER = 60
+
 /** RFC 6120 §4.7.5 */
 const VERSION = /^[1-9]\d{0,4}\.\d{1,5}$/
 
@@ -161,6 +164,11 @@ function loginOver(session: StreamSession): void {
   session.close(new StreamError('connection-timeout', 'Logging in took too long'))
 }
 
+/** A connection that has lasted: from now on the system looks whether the peer is there still. */
+function keepAlive(session: StreamSession): void {
+  session.connection.keepAlive()
+}
+
 export default definePlugin({
   name: 'c2s',
   hostType: 'host',
@@ -174,12 +182,15 @@ export default definePlugin({
       interfaces: options.c2s_interfaces ?? options.interfaces,
       connected(socket) {
         const connection = new Connection(socket, server.timers)
-        connection.keepAlive(options.c2s_tcp_keepalives ?? options.tcp_keepalives)
         const session = new StreamSession(connection, profile, 'c2s_unauthed', module.log, server.timers)
         server.sessions.add(session)
         server.events.fire('session-opened', { session })
         if (session.log.debugEnabled) session.log.debug('connected', { from: connection.remoteAddress })
         session.cancelAtEnd(server.timers.after(options.c2s_timeout, loginOver, session))
+        if (options.c2s_tcp_keepalives ?? options.tcp_keepalives) {
+          // Not sooner: it asks nothing within its first minute, and is four calls of the system.
+          session.cancelAtEnd(server.timers.after(KEEP_ALIVE_AFTER, keepAlive, session))
+        }
       },
     })
     module.every(READ_CHECK, () => {

@@ -265,7 +265,7 @@ export default definePlugin({
       connected(socket) {
         const connection = new Connection(socket, server.timers)
         connection.shared = true
-        connection.keepAlive(options.component_tcp_keepalives ?? options.tcp_keepalives)
+        if (options.component_tcp_keepalives ?? options.tcp_keepalives) connection.keepAlive()
         const session = new StreamSession(
           connection,
           profile,

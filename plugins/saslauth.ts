@@ -79,16 +79,59 @@ function bindingsOf(session: StreamSession): ChannelBindings | undefined {
   }
 }
 
-function offered(module: SaslModule, session: StreamSession): string[] {
-  const { options } = module
-  if (!session.secure && options.c2s_require_encryption) return []
-  const disabled = [...options.disable_sasl_mechanisms]
-  if (!session.secure) disabled.push(...(options.insecure_sasl_mechanisms ?? []))
-  return availableMechanisms({
-    channelBindings: options.tls_channel_binding && bindingsOf(session) !== undefined,
-    plainAllowed: session.secure || options.allow_unencrypted_plain_auth,
-    disabled,
-  })
+/** The mechanisms that are offered on a connection. */
+interface Offer {
+  readonly names: readonly string[]
+  /** As a stream feature; empty if there are none. */
+  readonly feature: string
+  /** Whether some of them bind to the channel. */
+  readonly plus: boolean
+}
+
+/** What is offered, made once for each kind of connection and state of the configuration. */
+class Offers {
+  private readonly module: SaslModule
+  private known: (Offer | undefined)[] = []
+  private revision = -1
+
+  constructor(module: SaslModule) {
+    this.module = module
+  }
+
+  to(session: StreamSession): Offer {
+    const { options, server } = this.module
+    if (this.revision !== server.configRevision) {
+      this.known = []
+      this.revision = server.configRevision
+    }
+    const { secure } = session
+    const channelBindings = secure && options.tls_channel_binding && bindingsOf(session) !== undefined
+    const kind = channelBindings ? 2 : secure ? 1 : 0
+    const known = this.known[kind]
+    if (known !== undefined) return known
+    const names = this.namesFor(secure, channelBindings)
+    const plus = names.some((name) => name.endsWith('-PLUS'))
+    const offer = { names, feature: names.length === 0 ? '' : mechanismsFeature(names), plus }
+    this.known[kind] = offer
+    return offer
+  }
+
+  /** What -PLUS mechanisms bind to on this connection; undefined if none of them is offered. */
+  bindings(session: StreamSession): ChannelBindings | undefined {
+    return this.to(session).plus ? bindingsOf(session) : undefined
+  }
+
+  private namesFor(secure: boolean, channelBindings: boolean): string[] {
+    const { options } = this.module
+    if (!secure && options.c2s_require_encryption) return []
+    const disabled = [...options.disable_sasl_mechanisms]
+    if (!secure) disabled.push(...(options.insecure_sasl_mechanisms ?? []))
+    return availableMechanisms({
+      channelBindings,
+      plainAllowed: secure || options.allow_unencrypted_plain_auth,
+      disabled,
+    })
+  }
 }
 
 function saslFailure(condition: string, text: string): Stanza {
@@ -106,26 +149,23 @@ function decode(stanza: Stanza): Buffer | undefined | null {
   return BASE64.test(text) ? Buffer.from(text, 'base64') : null
 }
 
-/** What -PLUS mechanisms bind to on this connection; undefined if none of them is offered. */
-function offeredBindings(module: SaslModule, session: StreamSession): ChannelBindings | undefined {
-  const plus = offered(module, session).some((name) => name.endsWith('-PLUS'))
-  return plus ? bindingsOf(session) : undefined
-}
-
 class Authenticator {
   private readonly module: SaslModule
   private readonly host: Host
   private readonly progress = new WeakMap<StreamSession, Progress>()
 
-  constructor(module: SaslModule) {
+  private readonly offers: Offers
+
+  constructor(module: SaslModule, offers: Offers) {
     this.module = module
     this.host = module.host
+    this.offers = offers
   }
 
   auth(session: StreamSession, stanza: Stanza): Promise<void> | true {
     if (this.isOver(session)) return true
     const mechanism = stanza.attrs.mechanism ?? ''
-    if (!offered(this.module, session).includes(mechanism)) {
+    if (!this.offers.to(session).names.includes(mechanism)) {
       if (!session.secure && this.module.options.c2s_require_encryption) {
         return this.fail(session, 'encryption-required', 'Start TLS before authenticating')
       }
@@ -135,7 +175,7 @@ class Authenticator {
       users: this.host.users!,
       host: this.host.name,
       prepareUsername: prepareLocal,
-      channelBindings: offeredBindings(this.module, session),
+      channelBindings: this.offers.bindings(session),
     })
     return this.step(session, exchange, stanza)
   }
@@ -195,9 +235,8 @@ class Authenticator {
     session.log.info('authenticated', { jid: joinJid(step.username, this.host.name), mechanism })
     this.host.events.fire('authentication-success', { session })
     // Data of SCRAM's last message goes along (RFC 6120 §6.4.6); `=` would stand for empty data.
-    const success = new Stanza('success', { xmlns: NS_SASL })
-    if (step.data !== undefined) success.t(step.data.length === 0 ? '=' : step.data.toString('base64'))
-    session.send(success)
+    const data = step.data?.length === 0 ? '=' : (step.data?.toString('base64') ?? '')
+    session.sendText(writeElement('success', { xmlns: NS_SASL }, data))
     session.restart()
   }
 
@@ -247,7 +286,8 @@ export default definePlugin({
   hostType: 'host',
   options,
   load(module) {
-    const authenticator = new Authenticator(module)
+    const offers = new Offers(module)
+    const authenticator = new Authenticator(module, offers)
     module.hook('stream-features', ({ origin, features }) => {
       if (origin.type === 'c2s_unbound') {
         features.appendWritten(BIND_FEATURE, 'bind', NS_BIND)
@@ -255,10 +295,10 @@ export default definePlugin({
         return
       }
       if (origin.type !== 'c2s_unauthed') return
-      const names = offered(module, origin)
-      if (names.length === 0) return
-      features.appendWritten(mechanismsFeature(names), 'mechanisms', NS_SASL)
-      const bindings = offeredBindings(module, origin)
+      const { feature } = offers.to(origin)
+      if (feature === '') return
+      features.appendWritten(feature, 'mechanisms', NS_SASL)
+      const bindings = offers.bindings(origin)
       if (bindings !== undefined) {
         // XEP-0440
         const types = bindings.types().map((type) => xml('channel-binding', { type }))

@@ -1,6 +1,6 @@
 /** The accounts of a host. Passwords are kept as SCRAM keys only. */
 
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { KeyvalStore } from '../storage/index.ts'
 import { saslprep } from './saslprep.ts'
 import { deriveKeys, hashLength, hmac, SALT_LENGTH, type ScramHash, type ScramKeys } from './scram.ts'
@@ -54,8 +54,8 @@ export class Users {
   readonly #store: KeyvalStore<AccountRecord | DecoySecret>
   readonly #iterations: number
   #decoySecret: Promise<Buffer> | undefined
-  readonly #rememberKey = randomBytes(32)
-  /** User name → HMAC of what last logged in, the oldest first. */
+  readonly #rememberKey = randomBytes(32).toString('hex')
+  /** User name → keyed hash of what last logged in, the oldest first. */
   readonly #remembered = new Map<string, Buffer>()
 
   /**
@@ -128,10 +128,8 @@ export class Users {
     if (prepared === undefined) return false
     const stored = readAccount(await this.#store.get(username))?.['SCRAM-SHA-256']
 
-    // The stored key is in the HMAC: after a change of the password it fits no more. Made for everybody.
-    const fingerprint = createHmac('sha256', this.#rememberKey)
-      .update(`${stored?.storedKey}|${prepared}`)
-      .digest()
+    // The stored key is in the hash: after a change of the password it fits no more. Made for everybody.
+    const fingerprint = sha256(`${this.#rememberKey}|${stored?.storedKey}|${prepared}`)
     const remembered = this.#remembered.get(username)
     if (stored !== undefined && remembered !== undefined && timingSafeEqual(remembered, fingerprint))
       return true
@@ -235,6 +233,12 @@ function equal(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a, 'base64'), Buffer.from(b, 'base64')]
   return left.length === right.length && timingSafeEqual(left, right)
 }
+
+/** Node has had `hash` since 20.12; it takes less than half as long. */
+const sha256: (text: string) => Buffer =
+  typeof hash === 'function'
+    ? (text) => hash('sha256', text, 'buffer')
+    : (text) => createHash('sha256').update(text).digest()
 
 function unixTime(): number {
   return Math.floor(Date.now() / 1000)

@@ -1,6 +1,6 @@
 /** A socket with gathered writes, back-pressure and an upgrade to TLS. */
 
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
 import type { Timeout, TimerWheel } from '../timers.ts'
 import { listenTo, listenToTls, type SocketOwner } from './socket-listeners.ts'
@@ -45,6 +45,8 @@ interface Throttle {
 }
 
 const NOBODY: ConnectionHandler = { data() {}, inputEnded() {}, disconnected() {} }
+const CLOSED_SOCKET = new Socket()
+CLOSED_SOCKET.destroy()
 
 // The connection whose bytes are being worked on: the feeder of whatever is written meanwhile.
 let feeder: Connection | undefined
@@ -180,6 +182,30 @@ export class Connection implements SocketOwner {
     if (this.holds > 0) this.socket.resume()
   }
 
+  /**
+   * Sends what was written, then closes the connection without waiting for the peer's end: for a peer that has said
+   * that it sends nothing more. What comes all the same could cost the peer what it has not read yet.
+   */
+  close(): void {
+    if (this.gone || this.ending) return
+    if (this.secured !== undefined) {
+      this.destroy()
+      return
+    }
+    const text = this.queue
+    this.queue = ''
+    this.ending = true
+    this.linger = this.timers.after(LINGER_SECONDS, destroyConnection, this)
+    const { socket } = this
+    if (this.tls === undefined) {
+      // Closing sends the end, too: telling it before would cost another call of the system.
+      socket.write(text, 'utf8', () => socket.destroy())
+      return
+    }
+    if (text !== '') socket.write(text, 'utf8')
+    socket.destroySoon()
+  }
+
   /** Ends it at once. */
   destroy(reason?: string): void {
     if (this.gone) return
@@ -238,9 +264,9 @@ export class Connection implements SocketOwner {
     this.throttle = { rate, most: rate * burst, allowance: rate * burst, since: Date.now() }
   }
 
-  /** Turns keep-alive probes of TCP on. */
-  keepAlive(enabled: boolean): void {
-    this.socket.setKeepAlive(enabled, 60_000)
+  /** Turns keep-alive probes of TCP on: one after each minute of silence. */
+  keepAlive(): void {
+    this.socket.setKeepAlive(true, 60_000)
   }
 
   /**
@@ -336,7 +362,10 @@ export class Connection implements SocketOwner {
   }
 
   socketClosed(socket: Socket): void {
-    if (socket === this.socket) this.finish(undefined)
+    if (socket !== this.socket) return
+    this.finish(undefined)
+    // What still knows the connection keeps the socket with its buffers no longer.
+    this.socket = CLOSED_SOCKET
   }
 
   finish(reason: string | undefined): void {
@@ -346,6 +375,7 @@ export class Connection implements SocketOwner {
     this.linger?.cancel()
     this.relieved()
     this.handler.disconnected(reason)
+    this.handler = NOBODY
     for (const listener of this.goneListeners ?? []) listener()
   }
 }

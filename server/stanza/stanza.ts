@@ -181,6 +181,13 @@ export class Stanza extends Element {
     return copy
   }
 
+  override getText(): string {
+    const text = this.textContent
+    // A reference, a CDATA section or the end of a line is not what it is written as.
+    if (text !== undefined && this.elementCount === 0 && !/[<&\r]/.test(text)) return text
+    return super.getText()
+  }
+
   override findNS(prefix?: string): string {
     // A stanza without xmlns is in the content namespace.
     if (!prefix) return this.attrs.xmlns ?? NS_CLIENT

@@ -4,11 +4,12 @@ import { Attributes } from '../stanza/attributes.ts'
 import { NS_CLIENT, NS_COMPONENT, NS_SERVER, NS_STREAM, NS_XML } from '../stanza/namespaces.ts'
 import { detached } from '../text.ts'
 import { StreamError, type StreamErrorCondition } from './errors.ts'
+import type { KnownHeaders } from './known-headers.ts'
 import { declarationFault, NamespaceScope } from './namespaces.ts'
 import type { Shape, ShapeTable } from './shape-table.ts'
 import { isDeclaration, StartTag } from './start-tag.ts'
 import { BETWEEN, CLOSED, START } from './states.ts'
-import type { TokenizerHandler, TokenizerLimits } from './tokenizer.ts'
+import type { StreamHeader, TokenizerHandler, TokenizerLimits } from './tokenizer.ts'
 
 export const NOT_WELL_FORMED = 'not-well-formed'
 
@@ -77,12 +78,22 @@ export class Assembler {
   protected before: Shape | undefined
   protected credit = MOST_CREDIT
 
-  private readonly tableOf: ShapeTables
+  // Where the stream begins in the text; -1 if it does not, or no more.
+  protected streamStart = -1
 
-  constructor(handler: TokenizerHandler, limits: TokenizerLimits, tableOf: ShapeTables) {
+  private readonly tableOf: ShapeTables
+  private readonly headers: KnownHeaders | undefined
+
+  constructor(
+    handler: TokenizerHandler,
+    limits: TokenizerLimits,
+    tableOf: ShapeTables,
+    headers: KnownHeaders | undefined,
+  ) {
     this.handler = handler
     this.limits = limits
     this.tableOf = tableOf
+    this.headers = headers
   }
 
   /** Expects a new stream. */
@@ -91,6 +102,7 @@ export class Assembler {
     this.forgetUnit()
     this.state = START
     this.headerRead = false
+    this.streamStart = -1
     this.shapes = undefined
     this.before = undefined
   }
@@ -203,29 +215,61 @@ export class Assembler {
       throw this.refuse(at, 'bad-format', 'the root element is not a stream')
     }
     if (this.unitTooLong(at)) throw this.tooLong()
-    scope.openStream()
     const attrs = new Attributes()
     for (let k = 0; k < tag.count; k++) {
       const name = tag.names[k]!
       if (!isDeclaration(name, tag.colons[k]!)) attrs[copy(name)] = copy(tag.values[k]!)
     }
     const streamPrefix = tag.colon < 0 ? '' : tag.name.slice(0, tag.colon)
-    const declared = [...scope.stream]
-    scope.stream.clear()
+    const declared = new Map<string, string>()
     const prefixes = new Map<string, string>()
-    for (const [prefix, uri] of declared) {
+    for (const [prefix, uri] of scope.takeDeclared()) {
       const owned = copy(prefix)
-      scope.stream.set(owned, copy(uri))
+      declared.set(owned, copy(uri))
       if (prefix !== streamPrefix) prefixes.set(owned, copy(uri))
     }
-    scope.default = copy(scope.default)
-    this.defaultNs = scope.default
-    this.streamName = copy(tag.name)
+    const header = { attrs, defaultNs: copy(scope.default), prefixes }
+    const streamName = copy(tag.name)
+    this.beginStream(header, streamName, declared, next)
+    // Once it is known that nobody minds.
+    if (this.streamStart < 0 || next !== BETWEEN || !this.ascii) return
+    let longestName = streamName.length
+    for (const name of tag.names) longestName = Math.max(longestName, name.length)
+    const text = copy(this.text.slice(this.streamStart, at))
+    this.headers?.learn({ text, header, streamName, declared, attributes: tag.count, longestName })
+  }
+
+  /**
+   * The stream begins, if it does with a header that has been read before.
+   *
+   * @param from - where it begins in the text
+   * @returns where its header ends; `from` if it has to be read
+   */
+  protected recallStream(from: number): number {
+    const known = this.headers?.find(this.text, from, this.limits)
+    if (known === undefined) {
+      this.streamStart = from
+      return from
+    }
+    this.beginStream(known.header, known.streamName, known.declared, BETWEEN)
+    return from + known.text.length
+  }
+
+  private beginStream(
+    header: StreamHeader,
+    streamName: string,
+    declared: ReadonlyMap<string, string>,
+    next: number,
+  ): void {
+    this.scope.stream = declared
+    this.scope.default = header.defaultNs
+    this.defaultNs = header.defaultNs
+    this.streamName = streamName
     this.headerRead = true
-    this.shapes = this.tableOf(this.defaultNs)
+    this.shapes = this.tableOf(header.defaultNs)
     this.forgetUnit()
     this.state = next
-    this.handler.streamOpened({ attrs, defaultNs: this.defaultNs, prefixes })
+    this.handler.streamOpened(header)
   }
 
   protected closeStream(): void {

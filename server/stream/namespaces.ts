@@ -2,6 +2,8 @@
 
 import { NS_XML, NS_XMLNS } from '../stanza/namespaces.ts'
 
+const NO_PREFIXES: ReadonlyMap<string, string> = new Map()
+
 /**
  * The declarations in force. Those of the stream header are kept apart from those within a stanza, so that
  * one can tell which prefixes a stanza borrows from outside.
@@ -10,7 +12,7 @@ import { NS_XML, NS_XMLNS } from '../stanza/namespaces.ts'
  */
 export class NamespaceScope {
   /** prefixes that the stream header declares, with the one of the stream namespace */
-  readonly stream = new Map<string, string>()
+  stream: ReadonlyMap<string, string> = NO_PREFIXES
   /** the default namespace in force; `''` is none */
   default = ''
   /** prefixes of the stream header that the stanza uses, in order of use */
@@ -18,7 +20,8 @@ export class NamespaceScope {
   /** how many declarations of a default namespace are in force within the stanza */
   defaults = 0
 
-  private readonly prefixes = new Map<string, string>()
+  // Made when it is needed: most clients write none within their stanzas.
+  private prefixes: Map<string, string> | undefined
   // What to put back when an element ends: pairs of a prefix and what it stood for before.
   private readonly undo: (string | undefined)[] = []
 
@@ -34,6 +37,7 @@ export class NamespaceScope {
       this.default = namespace
       this.defaults++
     } else {
+      this.prefixes ??= new Map()
       this.undo.push(prefix, this.prefixes.get(prefix))
       this.prefixes.set(prefix, namespace)
     }
@@ -48,31 +52,35 @@ export class NamespaceScope {
       if (prefix === '') {
         this.default = previous!
         this.defaults--
-      } else if (previous === undefined) this.prefixes.delete(prefix)
-      else this.prefixes.set(prefix, previous)
+      } else if (previous === undefined) this.prefixes!.delete(prefix)
+      else this.prefixes!.set(prefix, previous)
     }
   }
 
-  /** Makes what was declared last that of the stream: its header is complete. */
-  openStream(): void {
-    for (const [prefix, namespace] of this.prefixes) this.stream.set(prefix, namespace)
-    this.prefixes.clear()
+  /**
+   * Within the stanza nothing is declared any more.
+   *
+   * @returns what was: prefix → namespace
+   */
+  takeDeclared(): ReadonlyMap<string, string> {
+    const declared = this.prefixes ?? NO_PREFIXES
+    this.prefixes = undefined
     this.undo.length = 0
     this.defaults = 0
     this.borrowed.length = 0
+    return declared
   }
 
   /** Forgets the stream. */
   reset(): void {
-    this.prefixes.clear()
-    this.openStream()
-    this.stream.clear()
+    this.takeDeclared()
+    this.stream = NO_PREFIXES
     this.default = ''
   }
 
   /** The namespace of a prefix (not `''`); undefined if it is not declared. */
   resolve(prefix: string): string | undefined {
-    const own = this.prefixes.get(prefix)
+    const own = this.prefixes?.get(prefix)
     if (own !== undefined) return own
     if (prefix === 'xml') return NS_XML
     return this.stream.get(prefix)
@@ -80,7 +88,7 @@ export class NamespaceScope {
 
   /** As `resolve`, and notes a prefix that the stanza does not declare itself. */
   use(prefix: string): string | undefined {
-    const own = this.prefixes.get(prefix)
+    const own = this.prefixes?.get(prefix)
     if (own !== undefined) return own
     if (prefix === 'xml') return NS_XML
     const outer = this.stream.get(prefix)

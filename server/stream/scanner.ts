@@ -101,7 +101,9 @@ export class Scanner extends Assembler {
   scan(text: string, from: number, ascii: boolean): number {
     this.text = text
     this.ascii = ascii
-    const at = this.run(text, from)
+    const begun = this.state === START ? this.recallStream(from) : from
+    const at = this.halted ? begun : this.run(text, begun)
+    this.streamStart = -1
     if (this.unitStart < 0) this.forgetTexts()
     else if (this.unitStart > FAR && text.length - this.unitStart < this.unitStart) this.rescan()
     else this.endOfText(text)

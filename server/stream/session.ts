@@ -34,6 +34,9 @@ export interface StreamProfile {
 
 let sessionCount = 0
 
+/** Of sessions that have ended: ignores everything. */
+const ENDED = endedTokenizer()
+
 /** One stream of a client or component. */
 export class StreamSession implements Origin, TokenizerHandler, ConnectionHandler {
   type: SessionType
@@ -141,6 +144,8 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
 
   disconnected(reason: string | undefined): void {
     this.finish(reason)
+    // What still knows the session keeps no more than it has to.
+    this.tokenizer = ENDED
   }
 
   // What the tokenizer tells.
@@ -173,7 +178,7 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
     this.peerClosed = true
     this.log.debug('the peer has closed its stream')
     this.close()
-    this.connection.end()
+    this.connection.close()
   }
 
   // What the session's owner does.
@@ -249,10 +254,10 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
     this.sendText('</stream:stream>')
     this.footerSent = true
     this.finish(error?.message)
-    if (error !== undefined || this.peerClosed) {
+    if (error !== undefined) {
       this.tokenizer.stop()
       this.connection.end()
-    } else {
+    } else if (!this.peerClosed) {
       // The tokenizer goes on, to see the peer's end.
       this.timers.after(this.profile.closeTimeout, endConnection, this.connection)
     }
@@ -292,6 +297,13 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
       this.log.error('a session could not be ended in order', { error })
     }
   }
+}
+
+function endedTokenizer(): Tokenizer {
+  const limits: TokenizerLimits = { stanzaBytes: 0, depth: 0, attributes: 0, nameLength: 0 }
+  const tokenizer = new Tokenizer({ streamOpened() {}, element() {}, streamClosed() {} }, limits)
+  tokenizer.stop()
+  return tokenizer
 }
 
 function endConnection(connection: Connection): void {

@@ -18,7 +18,8 @@ export class StartTag {
   /** attributes with a prefix, declarations and `xml:` excepted: their indices */
   readonly prefixed: number[] = []
 
-  private readonly seen = new Set<string>()
+  // Made for tags of many attributes only.
+  private seen: Set<string> | undefined
 
   begin(name: string, colon: number): void {
     this.name = name
@@ -31,25 +32,25 @@ export class StartTag {
       if (this.values.length > 0) this.values.length = 0
       if (this.prefixed.length > 0) this.prefixed.length = 0
     }
-    if (this.seen.size > 0) this.seen.clear()
+    this.seen = undefined
   }
 
   /** Whether there is an attribute of that name already. Linear for a whole tag. */
   has(name: string): boolean {
-    const { names, count, seen } = this
+    const { names, count } = this
     if (count <= FEW) {
       for (let k = 0; k < count; k++) if (names[k] === name) return true
       return false
     }
-    if (seen.size === 0) for (const known of names) seen.add(known)
-    return seen.has(name)
+    this.seen ??= new Set(names)
+    return this.seen.has(name)
   }
 
   add(name: string, colon: number): void {
     const at = this.count++
     this.names.push(name)
     this.colons.push(colon)
-    if (this.seen.size > 0) this.seen.add(name)
+    this.seen?.add(name)
     if (colon > 0 && !isDeclaration(name, colon) && !(colon === 3 && name.startsWith('xml'))) {
       this.prefixed.push(at)
     }

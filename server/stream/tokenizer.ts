@@ -2,6 +2,7 @@
 
 import type { ShapeTables } from './assembler.ts'
 import { StreamError } from './errors.ts'
+import { type KnownHeaders, knownHeaders } from './known-headers.ts'
 import { Scanner } from './scanner.ts'
 import { shapesOf } from './shape-table.ts'
 import type { Pattern } from './shapes.ts'
@@ -21,7 +22,7 @@ export interface TokenizerLimits {
 
 export interface StreamHeader {
   /** attributes of the stream header, without xmlns declarations: to, from, id, version, xml:lang */
-  attrs: Record<string, string>
+  readonly attrs: Readonly<Record<string, string>>
   /** the default namespace declared by the header: jabber:client … ('' if none) */
   defaultNs: string
   /** prefixes declared on the header other than the one of the stream namespace: prefix → namespace */
@@ -91,9 +92,17 @@ export class Tokenizer {
   private held = NOTHING
   private heldLength = 0
 
-  /** @param tableOf - where shapes of stanzas are kept; with none, each stanza is scanned */
-  constructor(handler: TokenizerHandler, limits: TokenizerLimits, tableOf: ShapeTables = shapesOf) {
-    this.scanner = new Scanner(handler, limits, tableOf)
+  /**
+   * @param tableOf - where shapes of stanzas are kept; with none, each stanza is scanned
+   * @param headers - where stream headers are kept; with null, each is scanned
+   */
+  constructor(
+    handler: TokenizerHandler,
+    limits: TokenizerLimits,
+    tableOf: ShapeTables = shapesOf,
+    headers: KnownHeaders | null = knownHeaders,
+  ) {
+    this.scanner = new Scanner(handler, limits, tableOf, headers ?? undefined)
   }
 
   /** Bytes that wait for `resume`. */

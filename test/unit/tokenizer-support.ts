@@ -2,6 +2,7 @@
 
 import type { ShapeTables } from '../../server/stream/assembler.ts'
 import { StreamError } from '../../server/stream/errors.ts'
+import type { KnownHeaders } from '../../server/stream/known-headers.ts'
 import type { Pattern } from '../../server/stream/shapes.ts'
 import {
   type StreamHeader,
@@ -39,8 +40,8 @@ export class Recorder implements TokenizerHandler {
   /** Stanzas that were recognised by their shapes. */
   recognised: { element: SeenElement; pattern: Pattern; cuts: readonly number[] | undefined }[] = []
 
-  constructor(limits: TokenizerLimits = LIMITS, tableOf?: ShapeTables) {
-    this.tokenizer = new Tokenizer(this, limits, tableOf)
+  constructor(limits: TokenizerLimits = LIMITS, tableOf?: ShapeTables, headers: KnownHeaders | null = null) {
+    this.tokenizer = new Tokenizer(this, limits, tableOf, headers)
   }
 
   streamOpened(header: StreamHeader): void {
