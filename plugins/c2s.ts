@@ -61,13 +61,8 @@ class C2sProfile implements StreamProfile {
   opened(session: StreamSession, header: StreamHeader): void {
     const { version, from } = header.attrs
     const host = this.hostOf(session, header)
-    session.openStream({
-      id: session.streamId,
-      from: host?.name,
-      to: from === undefined ? undefined : prepareJid(from)?.full,
-      version: '1.0',
-      'xml:lang': 'en',
-    })
+    const to = from === undefined ? undefined : prepareJid(from)?.full
+    session.openStream({ id: session.streamId, from: host?.name, to, version: '1.0', 'xml:lang': 'en' })
     if (header.defaultNs !== NS_CLIENT) {
       throw new StreamError('invalid-namespace', `The content namespace of a client is ${NS_CLIENT}`)
     }

@@ -35,6 +35,8 @@ export interface AccountDelegations {
 /** The part on a VirtualHost: it delegates. */
 export class Delegator implements ManagerListener {
   private delegations: ReadonlyMap<string, Delegation> = new Map()
+  /** One of each manager's. */
+  private ofManagers: readonly Delegation[] = []
   private readonly module: DelegationModule
   private readonly host: Host
   private readonly registry: Registry
@@ -130,11 +132,11 @@ export class Delegator implements ManagerListener {
 
   /** The host begins to delegate: managers that are connected already are told now. */
   loaded(): void {
-    for (const delegation of byManager(this.delegations.values())) this.tell(delegation)
+    for (const delegation of this.ofManagers) this.tell(delegation)
   }
 
   connected(session: StreamSession, jid: string): void {
-    for (const delegation of byManager(this.delegations.values())) {
+    for (const delegation of this.ofManagers) {
       if (delegation.jid === jid) this.advertise(session, delegation, session.fullJid ?? jid)
     }
   }
@@ -181,6 +183,7 @@ export class Delegator implements ManagerListener {
     )
     for (const problem of problems) this.module.log.error(problem)
     this.delegations = read
+    this.ofManagers = byManager(read.values())
   }
 }
 
@@ -191,10 +194,10 @@ function passesFilter({ filtering }: Delegation, attrs: Record<string, string | 
 }
 
 /** One delegation of each manager, and of each delegation namespace that it speaks: told of apart. */
-function byManager(delegations: Iterable<Delegation>): Iterable<Delegation> {
+function byManager(delegations: Iterable<Delegation>): Delegation[] {
   const found = new Map<string, Delegation>()
   for (const delegation of delegations) found.set(`${delegation.xmlns} ${delegation.jid}`, delegation)
-  return found.values()
+  return [...found.values()]
 }
 
 /** What is delegated to the same manager by the same delegation namespace. */

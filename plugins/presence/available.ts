@@ -70,7 +70,7 @@ function becomeAvailable(
     return
   }
   const isInitial = session.presence === undefined
-  session.presence = withDelay(readdressed(stanza, session.fullJid!, undefined), context.host.name)
+  session.presence = withDelay(stanza, session.fullJid!, context.host.name)
   session.priority = priority
   send(context, session, stanza, roster)
   session.send(readdressed(stanza, session.fullJid!, session.fullJid))
@@ -156,14 +156,17 @@ function stampNow(): string {
 }
 
 /**
- * The presence as those get it who ask for it later: with the time when it was sent (XEP-0203). It is kept for
- * long, so its text is a copy, which does not hold on to what it was received with.
+ * The presence as those get it who ask for it later: from the session, to nobody yet, with the time when it was sent
+ * (XEP-0203). It is kept for long, so its text is a copy, which does not hold on to what it was received with.
  */
-function withDelay(stanza: Stanza, host: string): Stanza {
+function withDelay(stanza: Stanza, from: string, host: string): Stanza {
   const delay = writeElement('delay', { xmlns: 'urn:xmpp:delay', from: host, stamp: stampNow() }, '')
   const { payloadName, payloadNs } = stanza
   const attrs: Record<string, string> = {}
-  for (const name of Object.keys(stanza.attrs)) attrs[name] = detached(stanza.attrs[name]!)
+  for (const name in stanza.attrs) {
+    if (name !== 'from' && name !== 'to') attrs[name] = detached(stanza.attrs[name]!)
+  }
+  attrs.from = from
   return Stanza.fromText(
     'presence',
     attrs,

@@ -3,7 +3,7 @@
 import { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
 import type { Timeout, TimerWheel } from '../timers.ts'
-import { listenTo, listenToTls, type SocketOwner } from './socket-listeners.ts'
+import { disown, listenTo, listenToTls, type SocketOwner } from './socket-listeners.ts'
 
 /** Above this many bytes waiting to be sent, whoever feeds the connection is not read from. */
 const HIGH_WATER = 1 << 20
@@ -199,7 +199,8 @@ export class Connection implements SocketOwner {
     const { socket } = this
     if (this.tls === undefined) {
       // Closing sends the end, too: telling it before would cost another call of the system.
-      socket.write(text, 'utf8', () => socket.destroy())
+      // Not from within the callback: what is destroyed there gets an error made for it.
+      socket.write(text, 'utf8', () => process.nextTick(destroySocket, socket))
       return
     }
     if (text !== '') socket.write(text, 'utf8')
@@ -364,8 +365,9 @@ export class Connection implements SocketOwner {
   socketClosed(socket: Socket): void {
     if (socket !== this.socket) return
     this.finish(undefined)
-    // What still knows the connection keeps the socket with its buffers no longer.
+    // Neither keeps the other any longer: V8 and Node may know one of them for a while.
     this.socket = CLOSED_SOCKET
+    disown(socket)
   }
 
   finish(reason: string | undefined): void {
@@ -382,6 +384,10 @@ export class Connection implements SocketOwner {
 
 function isHighSurrogate(code: number): boolean {
   return code >= 0xd800 && code < 0xdc00
+}
+
+function destroySocket(socket: Socket): void {
+  socket.destroy()
 }
 
 function destroyConnection(connection: Connection): void {

@@ -36,6 +36,21 @@ export function listenToTls(socket: TLSSocket, owner: SocketOwner): void {
   socket.on('_tlsError', onTlsError).on('secure', onSecure)
 }
 
+/** Of a socket that is closed: Node keeps it for a while, and it should not keep more. */
+const NOBODY: SocketOwner = {
+  received() {},
+  inputEnded() {},
+  handshakeDone() {},
+  socketClosed() {},
+  finish() {},
+  destroy() {},
+}
+
+/** Lets go of the owner; nothing more is told. */
+export function disown(socket: Socket): void {
+  ;(socket as Owned)[OWNER] = NOBODY
+}
+
 function ownerOf(socket: Socket): SocketOwner {
   return (socket as Owned)[OWNER]
 }
