@@ -223,8 +223,11 @@ class Authenticator {
       return
     }
     if (step.kind === 'failure') {
-      if (step.cause !== undefined)
-        session.log.error('authentication could not be done', { error: step.cause })
+      if (step.cause !== undefined) {
+        // That the storage is away is logged once, not for each login.
+        const level = (step.cause as { code?: unknown }).code === 'unavailable' ? 'debug' : 'error'
+        session.log[level]('authentication could not be done', { error: step.cause })
+      }
       this.fail(session, step.condition, step.text)
       return
     }

@@ -15,16 +15,19 @@ import type { Logger } from './log.ts'
 import { ModuleManager } from './modules.ts'
 import { loadTlsMaterial, type TlsMaterial, type TlsOptions } from './net/certificates.ts'
 import { Listeners, type ListeningAddress } from './net/listeners.ts'
+import type { RedisSettings } from './redis/index.ts'
 import { Router, type StanzaEvent } from './router.ts'
 import { StanzaError } from './stanza/errors.ts'
 import { errorReply, mayAnswerWithError } from './stanza/reply.ts'
 import { Stanza } from './stanza/stanza.ts'
 import { ChosenStorage } from './storage/chosen.ts'
-import type { StorageDriver, StorageKind } from './storage/types.ts'
+import { type StorageDriver, StorageError, type StorageKind } from './storage/types.ts'
 import { StreamError } from './stream/errors.ts'
 import type { StreamSession } from './stream/session.ts'
 import { TimerWheel } from './timers.ts'
 
+/** Milliseconds that Redis may take to be there before the server starts without it, and refuses what needs it. */
+const REDIS_GRACE_MS = 3000
 /** Milliseconds that sessions have to end when the server stops. */
 const STOP_GRACE_MS = 5000
 
@@ -44,7 +47,7 @@ export class Server {
   readonly sessions = new Set<StreamSession>()
   /** Bound clients by full JID. */
   readonly fullJids = new Map<string, StreamSession>()
-  private driver: StorageDriver | undefined
+  private driver: ChosenStorage | undefined
   private readonly tables = new Map<string, object>()
   private readonly tls = new Map<string, TlsMaterial>()
   private state: 'new' | 'started' | 'stopping' | 'stopped' = 'new'
@@ -82,7 +85,19 @@ export class Server {
     if (this.state !== 'new') throw new Error('a server can be started once')
     this.state = 'started'
     try {
-      this.driver = new ChosenStorage(this.dataPath, (host, store) => storageKindOf(this.config, host, store))
+      const redis = () => redisSettingsOf(this.config)
+      this.driver = new ChosenStorage(
+        {
+          path: this.dataPath,
+          // A reload may bring it.
+          get redis() {
+            return redis()
+          },
+          log: this.log.child('redis'),
+        },
+        (host, store) => storageKindOf(this.config, host, store),
+      )
+      await this.awaitRedis(this.driver)
       for (const { name } of servedHosts(this.config)) await this.activateHost(name)
       await this.listeners.start()
     } catch (error) {
@@ -144,7 +159,8 @@ export class Server {
   }
 
   /**
-   * A handler threw: the asker gets `internal-server-error`, or the StanzaError that was thrown.
+   * A handler threw: the asker gets `internal-server-error`, or the StanzaError that was thrown, or where the
+   * storage can not be reached an error that says to wait.
    *
    * @returns true if the event has thereby been answered
    */
@@ -156,7 +172,11 @@ export class Server {
     host?: Host,
   ): true | undefined {
     const asked = isStanzaEvent(payload) ? payload : undefined
-    if (!(error instanceof StanzaError)) {
+    if (error instanceof StorageError && error.code === 'unavailable') {
+      // It is logged once that it is away, not for each stanza that would have needed it.
+      this.log.debug(`the plugin "${owner}" could not reach the storage`, { event, error })
+      error = new StanzaError('resource-constraint', 'The storage can not be reached now; try again later')
+    } else if (!(error instanceof StanzaError)) {
       const log = host?.log ?? this.log
       log.error(`the plugin "${owner}" failed`, { event, error, internal: true })
     }
@@ -175,6 +195,18 @@ export class Server {
       asked.origin.send(answer)
     }
     return true
+  }
+
+  /** @throws StorageError if it is needed and not configured */
+  private async awaitRedis(storage: ChosenStorage): Promise<void> {
+    const hosts = servedHosts(this.config)
+    if (!hosts.some(({ name }) => storageKindsOf(this.config, name).includes('redis'))) return
+    try {
+      await storage.prepare(['redis'], REDIS_GRACE_MS)
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.code !== 'unavailable') throw error
+      this.log.warn('the server starts without its storage', { error })
+    }
   }
 
   private async activateHost(name: string): Promise<void> {
@@ -271,6 +303,12 @@ export function dataPathOf(config: Config): string {
   return resolve(config.directory, readOption(config, '*', 'data_path', coreOptions.data_path))
 }
 
+/** Where Redis is; undefined if the configuration does not say. */
+export function redisSettingsOf(config: Config): RedisSettings | undefined {
+  const redis = readOption(config, '*', 'redis', coreOptions.redis)
+  return redis && { ...redis, directory: config.directory }
+}
+
 /** Where the certificate of a host comes from. */
 export function tlsOptionsOf(config: Config, host: string): TlsOptions {
   const folder = readOption(config, host, 'certificates', coreOptions.certificates)
@@ -291,6 +329,15 @@ export function storageKindOf(config: Config, host: string, store: string): Stor
   const chosen = readOption(config, host, 'storage', storage)
   const kind = typeof chosen === 'string' ? chosen : chosen?.[store]
   return kind ?? readOption(config, host, 'default_storage', default_storage)
+}
+
+/** The storages that stores of a host can be kept in. */
+export function storageKindsOf(config: Config, host: string): StorageKind[] {
+  const { storage, default_storage } = coreOptions
+  const chosen = readOption(config, host, 'storage', storage)
+  if (typeof chosen === 'string') return [chosen]
+  const otherwise = readOption(config, host, 'default_storage', default_storage)
+  return [...new Set([otherwise, ...Object.values(chosen ?? {})])]
 }
 
 /** A host with `enabled = false` is not served. */

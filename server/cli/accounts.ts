@@ -7,8 +7,8 @@ import { type UserError, Users } from '../auth/users.ts'
 import { type Config, coreOptions, readOption } from '../config/index.ts'
 import { joinJid, prepareDomain, prepareJid, prepareLocal } from '../jid.ts'
 import { dataPathOf, storageKindOf } from '../server.ts'
-import { openStorage, type StorageDriver } from '../storage/index.ts'
 import { readConfig } from './config-file.ts'
+import { type ConfiguredStorage, openConfigured } from './configured-storage.ts'
 import { CommandError, EXIT } from './failure.ts'
 import { plural } from './findings.ts'
 import { becomeOwnerOf } from './owner.ts'
@@ -27,7 +27,7 @@ interface Account {
 interface Accounts {
   readonly config: Config
   readonly users: Users
-  readonly storage: StorageDriver
+  readonly storage: ConfiguredStorage
 }
 
 /** `legate register USER HOST PASSWORD`. @returns the exit code */
@@ -152,14 +152,14 @@ async function work(
   if (storageKindOf(config, account.host, 'accounts') === 'memory') {
     throw new CommandError(
       `the accounts of ${account.host} are kept in memory (storage = "memory"), which only the running server has ` +
-        'and forgets at its end; to keep them set storage = "internal"',
+        'and forgets at its end; to keep them set storage = "internal" or storage = "redis"',
     )
   }
   const folder = dataPathOf(config)
-  const isNew = !existsSync(folder)
+  const isNew = storageKindOf(config, account.host, 'accounts') === 'internal' && !existsSync(folder)
   if (isNew && kind === 'change') throw notThere(account)
   becomeOwnerOf(folder)
-  const storage = openStorage('internal', { path: folder })
+  const storage = await openConfigured(config, account.host)
   try {
     const iterations = readOption(
       config,

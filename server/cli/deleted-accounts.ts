@@ -4,6 +4,7 @@
 import { endSessions } from '../admin/end-sessions.ts'
 import { coreOptions, readOption } from '../config/index.ts'
 import type { Server } from '../server.ts'
+import { StorageError } from '../storage/index.ts'
 
 /** Seconds between two looks. */
 const INTERVAL = 10
@@ -21,7 +22,11 @@ export function watchDeletedAccounts(server: Server, seconds = INTERVAL): void {
     if (looking) return
     looking = true
     look(server)
-      .catch((error) => server.log.error('accounts could not be looked at', { error }))
+      .catch((error) => {
+        // It is logged once that it is away, and it is looked again.
+        if (error instanceof StorageError && error.code === 'unavailable') return
+        server.log.error('accounts could not be looked at', { error })
+      })
       .finally(() => {
         looking = false
       })

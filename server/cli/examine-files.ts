@@ -8,11 +8,12 @@ import { readLogOption } from '../log-option.ts'
 import { findCertificate } from '../net/certificate-files.ts'
 import { loadTlsMaterial } from '../net/certificates.ts'
 import { dataPathOf, tlsOptionsOf } from '../server.ts'
+import { redisFiles } from './examine-redis.ts'
 import { parsed, STORAGE_FILE, servedHosts } from './reading.ts'
 
 /** What is wrong with the files of a configuration. */
 export async function examineFiles(config: Config): Promise<ConfigProblem[]> {
-  const problems = [...dataFolder(config), ...logFiles(config)]
+  const problems = [...dataFolder(config), ...logFiles(config), ...redisFiles(config)]
   for (const { name, type } of servedHosts(config)) {
     if (type === 'host') problems.push(...(await certificate(config, name)))
   }

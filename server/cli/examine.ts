@@ -11,6 +11,7 @@ import {
 } from '../config/index.ts'
 import type { PluginCheck } from '../module.ts'
 import { examinePorts } from './examine-ports.ts'
+import { missingRedis } from './examine-redis.ts'
 import type { KnownPlugins } from './known-plugins.ts'
 import { servedHosts } from './reading.ts'
 
@@ -37,7 +38,7 @@ export async function examineConfig(
   known: KnownPlugins,
   accountExists: PluginCheck['accountExists'],
 ): Promise<Examined> {
-  const options = [...checkOptions(config, known.options), ...hostless(config)]
+  const options = [...checkOptions(config, known.options), ...hostless(config), ...missingRedis(config)]
   const setup = [...examinePorts(config, known)]
   const plugins = [...missingPlugins(config, known)]
   for (const host of servedHosts(config)) {

@@ -1,17 +1,16 @@
 // Whether accounts are in the storage, for checks: without making a storage that is not there.
 
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { Users } from '../auth/users.ts'
 import type { Config } from '../config/index.ts'
-import { dataPathOf, storageKindOf } from '../server.ts'
-import { openStorage, type StorageDriver, StorageError } from '../storage/index.ts'
-import { parsed, STORAGE_FILE } from './reading.ts'
+import { dataPathOf, redisSettingsOf, storageKindOf } from '../server.ts'
+import { StorageError } from '../storage/index.ts'
+import { type ConfiguredStorage, isMade, openConfigured } from './configured-storage.ts'
+import { parsed } from './reading.ts'
 
 /** A look into the accounts of a configuration. */
 export class StoredAccounts {
   private readonly config: Config
-  private storage: StorageDriver | undefined
+  private readonly storages = new Map<string, Promise<ConfiguredStorage>>()
   /** Why the storage can not be read. */
   failure: StorageError | undefined
 
@@ -24,14 +23,18 @@ export class StoredAccounts {
    * is taken to be there.
    */
   exists = async (host: string, username: string): Promise<boolean> => {
-    if (parsed(() => storageKindOf(this.config, host, 'accounts')) !== 'internal') return true
-    const folder = parsed(() => dataPathOf(this.config))
-    if (folder === undefined || this.failure !== undefined) return true
-    const file = join(folder, STORAGE_FILE)
-    if (!existsSync(file) || !existsSync(`${file}-lock`)) return existsSync(file)
+    const kind = parsed(() => storageKindOf(this.config, host, 'accounts'))
+    if (kind === undefined || kind === 'memory' || this.failure !== undefined) return true
+    if (kind === 'internal') {
+      const folder = parsed(() => dataPathOf(this.config))
+      if (folder === undefined) return true
+      const made = isMade(folder)
+      if (made !== 'whole') return made === 'part'
+    } else if (parsed(() => redisSettingsOf(this.config)) === undefined) return true
     try {
-      this.storage ??= openStorage('internal', { path: folder })
-      return await new Users(this.storage.openKeyval(host, 'accounts')).exists(username)
+      const storage = this.storages.get(host) ?? openConfigured(this.config, host)
+      this.storages.set(host, storage)
+      return await new Users((await storage).openKeyval(host, 'accounts')).exists(username)
     } catch (error) {
       if (!(error instanceof StorageError)) throw error
       this.failure = error
@@ -40,6 +43,11 @@ export class StoredAccounts {
   }
 
   async close(): Promise<void> {
-    await this.storage?.close()
+    for (const storage of this.storages.values()) {
+      await storage.then(
+        (opened) => opened.close(),
+        () => {}, // that it could not be opened has been told
+      )
+    }
   }
 }

@@ -79,6 +79,8 @@ export interface ServerOptions extends HostOptions {
   /** Relative to the working directory. */
   data_path?: string
   certificates?: string
+  /** Where Redis is: one of `url`, `sentinels` and `cluster`. */
+  redis?: Readonly<Record<string, unknown>>
   log?: string | readonly unknown[] | Readonly<Record<string, unknown>>
   debug?: boolean
   pidfile?: string

@@ -2,6 +2,7 @@
 // and bounds. Names that Prosody does not have say so.
 
 import * as z from 'zod'
+import { redisOption } from '../redis/options.ts'
 import { STORAGE_KINDS } from '../storage/types.ts'
 import { rateLimits, ssl } from './connection-options.ts'
 import { flag, integer, isTable, jid, list, oneOf, period, portNumber, table, text, word } from './kinds.ts'
@@ -74,6 +75,12 @@ export const coreOptions = {
   default_storage: option({
     schema: oneOf(STORAGE_KINDS).default('internal'),
     description: 'Storage for what `storage` does not name.',
+  }),
+  redis: option({
+    schema: redisOption.optional(),
+    scope: 'global',
+    description: 'Where Redis is and how to log in to it, for `storage = "redis"`. Not of Prosody.',
+    secret: true,
   }),
   authentication: option({
     schema: oneOf(['internal_hashed', 'internal_plain']).default('internal_hashed'),

@@ -1,21 +1,21 @@
 /** The storage that the configuration chooses, for each host and store (options `storage`, `default_storage`). */
 
-import { openStorage } from './index.ts'
+import { openStorage, type StorageOptions } from './index.ts'
 import type { KeyvalStore, MapStore, StorageDriver, StorageKind } from './types.ts'
 
 /** One driver in front of those that are chosen; each is opened when it is first needed. */
 export class ChosenStorage implements StorageDriver {
   readonly name = 'chosen'
-  private readonly path: string
+  private readonly options: StorageOptions
   private readonly choose: (host: string, store: string) => StorageKind
   private readonly drivers = new Map<StorageKind, StorageDriver>()
 
   /**
-   * @param path - the data folder
+   * @param options - what drivers are opened with
    * @param choose - which storage a store of a host is kept in
    */
-  constructor(path: string, choose: (host: string, store: string) => StorageKind) {
-    this.path = path
+  constructor(options: StorageOptions, choose: (host: string, store: string) => StorageKind) {
+    this.options = options
     this.choose = choose
   }
 
@@ -33,17 +33,35 @@ export class ChosenStorage implements StorageDriver {
     for (const driver of this.drivers.values()) await driver.purgeUser(host, user)
   }
 
+  /** Opens the drivers of these kinds, and waits until they can be used. @throws StorageError */
+  async prepare(kinds: Iterable<StorageKind>, ms: number): Promise<void> {
+    for (const kind of kinds) await this.open(kind).whenReady?.(ms)
+  }
+
   async close(): Promise<void> {
     for (const driver of this.drivers.values()) await driver.close()
   }
 
-  private driverOf(host: string, store: string): StorageDriver {
-    const kind = this.choose(host, store)
+  /** The driver of a kind, if something needed it. */
+  opened(kind: StorageKind): StorageDriver | undefined {
+    return this.drivers.get(kind)
+  }
+
+  /**
+   * Opens the driver of a kind, if it is not open.
+   *
+   * @throws StorageError if it can not be used
+   */
+  open(kind: StorageKind): StorageDriver {
     let driver = this.drivers.get(kind)
     if (driver === undefined) {
-      driver = openStorage(kind, { path: this.path })
+      driver = openStorage(kind, this.options)
       this.drivers.set(kind, driver)
     }
     return driver
+  }
+
+  private driverOf(host: string, store: string): StorageDriver {
+    return this.open(this.choose(host, store))
   }
 }

@@ -5,7 +5,8 @@
  *
  * Values are JSON data: objects, arrays, strings, finite numbers, booleans, null. What is given back is the
  * caller's own copy. A promise of a write resolves when the change is durable: the process, or the machine,
- * may die right after and the change is still there. Writes of one driver take effect in the order of the calls.
+ * may die right after and the change is still there (`redis`: as far as Redis is set up for that). Writes of one
+ * driver take effect in the order of the calls (`redis`: those of one user).
  *
  * Every method rejects with a `StorageError`.
  */
@@ -38,7 +39,7 @@ export interface MapStore<T> {
 }
 
 /** What the option `storage` can name. */
-export const STORAGE_KINDS = ['internal', 'memory'] as const
+export const STORAGE_KINDS = ['internal', 'memory', 'redis'] as const
 export type StorageKind = (typeof STORAGE_KINDS)[number]
 
 /** Where stores are kept. Stores of one name but different shape are different stores. */
@@ -48,6 +49,13 @@ export interface StorageDriver {
   openMap<T>(host: string, store: string): MapStore<T>
   /** Removes everything that the user has in any store of the host, at once. */
   purgeUser(host: string, user: string): Promise<void>
+  /**
+   * Waits until it can be read and written, where that takes a while after it was opened.
+   *
+   * @param ms milliseconds, at most
+   * @throws StorageError (as a rejection) `unavailable`; it goes on trying all the same
+   */
+  whenReady?(ms: number): Promise<void>
   /** Waits for the writes under way. Afterwards every method rejects. */
   close(): Promise<void>
 }
@@ -58,6 +66,8 @@ export interface StorageDriver {
  * - `disk-full`: there is no room for the change, which was not made
  * - `bad-name`: a host, store, user or key is no Unicode text (it has half of a surrogate pair)
  * - `bad-value`: the value is not JSON data
+ * - `unavailable`: the storage can not be reached now, or did not answer in time: then the change may have been
+ *   made or not, as the message says; later it will do again
  * - `closed`: the driver was closed
  * - `failed`: anything else; see `cause`
  */
@@ -67,6 +77,7 @@ export type StorageErrorCode =
   | 'disk-full'
   | 'bad-name'
   | 'bad-value'
+  | 'unavailable'
   | 'closed'
   | 'failed'
 

@@ -38,7 +38,7 @@ describe('kinds', () => {
     [{ c2s_timeout: '5 m' }, 'error: c2s_timeout must be a number of seconds or a period'],
     [{ conflict_resolve: 'kick' }, 'error: conflict_resolve must be one of "kick_old", "kick_new"'],
     [{ storage: { accounts: 'memory' } }, undefined],
-    [{ storage: true }, 'error: storage must be one of "internal", "memory", or a table'],
+    [{ storage: true }, 'error: storage must be one of "internal", "memory", "redis", or a table'],
     [{ ssl: 'x' }, 'error: ssl must be a table such as'],
     [{ ssl: { key: {} } }, 'error: ssl.key must be a file name'],
     [

@@ -3,8 +3,13 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { silentLogger } from '../../server/log.ts'
 import { openStorage, type StorageDriver } from '../../server/storage/index.ts'
+import { openRedisStorage } from '../../server/storage/redis.ts'
+import { redisAvailable, type SingleRedis, startRedis } from '../shared/peers/redis.ts'
+import { redisSettings } from '../shared/redis-settings.ts'
+import { describePeer } from '../shared/require.ts'
 
 const HOST = 'capulet.lit'
 
@@ -44,17 +49,43 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
 
 describe.each(['internal', 'memory'] as const)('storage %s', (kind) => {
   let folder: string
-  let storage: StorageDriver
 
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'legate-storage-'))
-    storage = openStorage(kind, { path: join(folder, 'deep', 'data.d') })
   })
 
-  afterEach(async () => {
-    await storage.close()
-    await rm(folder, { recursive: true })
+  afterEach(() => rm(folder, { recursive: true }))
+
+  behavesAsStorage(kind, async () => openStorage(kind, { path: join(folder, 'deep', 'data.d') }))
+})
+
+describePeer('storage redis', redisAvailable(), () => {
+  let peer: SingleRedis
+  let tests = 0
+
+  beforeAll(async () => {
+    peer = await startRedis()
   })
+
+  afterAll(() => peer.stop())
+
+  behavesAsStorage('redis', async () => {
+    const settings = redisSettings({ url: `unix://${peer.redis.socket}`, prefix: `test${tests++}` })
+    const storage = openRedisStorage(settings, silentLogger)
+    await storage.whenReady(5000)
+    return storage
+  })
+})
+
+/** @param open - an empty storage */
+function behavesAsStorage(kind: string, open: () => Promise<StorageDriver>): void {
+  let storage: StorageDriver
+
+  beforeEach(async () => {
+    storage = await open()
+  })
+
+  afterEach(() => storage.close())
 
   it('is named as in the configuration', () => {
     expect(storage.name).toBe(kind)
@@ -288,4 +319,4 @@ describe.each(['internal', 'memory'] as const)('storage %s', (kind) => {
     await expect(storage.purgeUser(HOST, 'juliet')).rejects.toMatchObject(closed)
     await storage.close()
   })
-})
+}

@@ -1,0 +1,57 @@
+// The storage that the server of a configuration uses, for commands, whether or not the server runs.
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Config } from '../config/index.ts'
+import { dataPathOf, redisSettingsOf, storageKindOf, storageKindsOf } from '../server.ts'
+import { ChosenStorage } from '../storage/chosen.ts'
+import type { KeyvalStore } from '../storage/index.ts'
+import { STORAGE_FILE } from './reading.ts'
+
+/** Milliseconds that Redis may take to be there. */
+const REDIS_MS = 5000
+
+/** What commands do with a storage. */
+export interface ConfiguredStorage {
+  openKeyval<T>(host: string, store: string): KeyvalStore<T>
+  /** In each of the storages that the host has stores in. */
+  purgeUser(host: string, user: string): Promise<void>
+  close(): Promise<void>
+}
+
+/** Whether LMDB's file is in a data folder: not at all, without its lock file (nobody has it open), or both. */
+export function isMade(folder: string): 'none' | 'part' | 'whole' {
+  const file = join(folder, STORAGE_FILE)
+  if (!existsSync(file)) return 'none'
+  return existsSync(`${file}-lock`) ? 'whole' : 'part'
+}
+
+/**
+ * Opens what keeps the accounts of a host.
+ *
+ * @throws StorageError if it can not be used, also `unavailable` if Redis does not answer
+ */
+export async function openConfigured(config: Config, host: string): Promise<ConfiguredStorage> {
+  const path = dataPathOf(config)
+  const storage = new ChosenStorage({ path, redis: redisSettingsOf(config) }, (...store) =>
+    storageKindOf(config, ...store),
+  )
+  try {
+    await storage.prepare([storageKindOf(config, host, 'accounts')], REDIS_MS)
+  } catch (error) {
+    await storage.close()
+    throw error
+  }
+  return {
+    openKeyval: (...store) => storage.openKeyval(...store),
+    async purgeUser(...user) {
+      const kinds = storageKindsOf(config, host)
+      await storage.prepare(
+        kinds.filter((kind) => kind === 'redis' || (kind === 'internal' && isMade(path) !== 'none')),
+        REDIS_MS,
+      )
+      await storage.purgeUser(...user)
+    },
+    close: () => storage.close(),
+  }
+}
