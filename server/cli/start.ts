@@ -18,7 +18,6 @@ import { knownPlugins } from './known-plugins.ts'
 import { writePidFile } from './pid-file.ts'
 import { type Reread, ServerProcess, tellProblems } from './server-process.ts'
 import { StoredAccounts } from './stored-accounts.ts'
-import { limitYoungGeneration } from './young-generation.ts'
 
 /** Milliseconds between two looks at the certificates, which may have been renewed. */
 const CERTIFICATE_INTERVAL = 24 * 3600 * 1000
@@ -36,7 +35,6 @@ export async function start(configFile: string | undefined): Promise<number> {
     hungUp = true
   }
   process.on('SIGHUP', hearHangUp)
-  limitYoungGeneration()
   const path = findConfigFile(configFile)
   const config = await loadConfigFile(path)
   const problems = await acceptable(config)

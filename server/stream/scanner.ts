@@ -28,6 +28,7 @@ import {
   SEMICOLON,
   SINGLE_QUOTE,
   SLASH,
+  SPACE,
 } from './chars.ts'
 import { checkDeclaration } from './declaration.ts'
 import type { ShapeTable } from './shape-table.ts'
@@ -466,6 +467,9 @@ export class Scanner extends Assembler {
             this.unitStart = i - 1
             this.atStart = false
             state = OPEN
+          } else if (c === SPACE) {
+            // A client that keeps its connection alive with many must not be dear.
+            while (i < end && text.charCodeAt(i) === SPACE) i++
           } else if ((CLASS[c]! & IS_SPACE) === 0) {
             if ((CLASS[c]! & IS_LEGAL) === 0) throw this.refuse(i, NOT_WELL_FORMED, illegalCharacter(c))
             // Well-formed, but nothing that a stream may hold (RFC 6120 §4.9.3.1, §11.7).

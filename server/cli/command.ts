@@ -1,0 +1,146 @@
+// The command `legate`: its subcommands, and what each is told.
+
+import { createRequire } from 'node:module'
+import { Command, CommanderError, Option } from 'commander'
+import { addUser, changePassword, deleteUser, register } from './accounts.ts'
+import { check } from './check.ts'
+import { CONFIG_PLACES } from './config-file.ts'
+import { delegations } from './delegations.ts'
+import { EXIT, explain } from './failure.ts'
+import { reload } from './reload.ts'
+import { start } from './start.ts'
+import { status } from './status.ts'
+
+const { version } = createRequire(import.meta.url)('legate/package.json') as { version: string }
+
+/** What a command is given besides its arguments. */
+interface Options {
+  config?: string
+  json?: boolean
+  disconnect?: boolean
+}
+
+const program = new Command('legate')
+  .description('An XMPP server whose speciality is namespace delegation (XEP-0355).')
+  .version(version, '-V, --version', 'Tell the version.')
+  .helpOption('-h, --help', 'Tell how a command is used.')
+  .helpCommand('help [command]', 'Tell how a command is used.')
+  .addOption(new Option('-c, --config <file>', 'The configuration.').env('LEGATE_CONFIG'))
+  .configureHelp({ showGlobalOptions: true })
+  .addHelpText(
+    'after',
+    `
+Without --config the configuration is the first of these that is there:
+${CONFIG_PLACES.map((place) => `  ${place.startsWith('/') ? '' : './'}${place}`).join('\n')}
+
+Exit codes: 0 done, 1 it could not be done, 2 the command was not understood.`,
+  )
+  .showHelpAfterError('"legate help COMMAND" tells how a command is used.')
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, 'legate:')) })
+  .exitOverride()
+
+let code: number = EXIT.ok
+
+/** Declares a command; what it returns is the exit code. */
+function command(
+  usage: string,
+  summary: string,
+  details: string,
+  act: (config: string | undefined, words: (string | undefined)[], options: Options) => Promise<number>,
+  ...options: Option[]
+): void {
+  const declared = program
+    .command(usage)
+    .summary(summary)
+    .description(details)
+    .action(async (...all: unknown[]) => {
+      const self = all.pop() as Command
+      all.pop() // its own options, which are also among all
+      const given = self.optsWithGlobals<Options>()
+      code = await act(given.config, all as (string | undefined)[], given)
+    })
+  for (const option of options) declared.addOption(option)
+}
+
+const JSON_OPTION = new Option('--json', 'Write JSON, for programs.')
+
+command(
+  'start',
+  'Run the server in the foreground.',
+  'Run the server in the foreground. SIGTERM and SIGINT (Ctrl-C) end all streams properly; a second one ends ' +
+    'the server at once. SIGHUP reads the configuration again and reopens the log files.',
+  (config) => start(config),
+)
+command(
+  'check',
+  'Tell every mistake in the configuration.',
+  'Tell every mistake in the configuration. The exit code is 1 if there is an error; warnings leave it 0. ' +
+    'Nothing is changed.',
+  (config) => check(config),
+)
+command(
+  'status',
+  'Tell how the running server is doing.',
+  'Tell how the running server is doing: its sessions and components, memory and processor time, and what it last ' +
+    'logged as warnings and errors.',
+  (config, _, { json = false }) => status(config, json),
+  JSON_OPTION,
+)
+command(
+  'delegations [host]',
+  'Tell what is delegated to whom, and how it goes.',
+  'Tell for every host and namespace that is delegated who manages it, whether the manager is connected, how many ' +
+    'requests wait and how the others have ended since the server has the host, and how long the replies took.',
+  (config, [host], { json = false }) => delegations(config, host, json),
+  JSON_OPTION,
+)
+command(
+  'reload',
+  'Let the running server read its configuration again.',
+  'Let the running server read its configuration and certificates again and reopen its log files, as at SIGHUP. ' +
+    'With mistakes in the configuration it goes on with the old one: they are told, and the exit code is 1.',
+  (config, _, { json = false }) => reload(config, json),
+  JSON_OPTION,
+)
+command(
+  'register <user> <host> <password>',
+  'Add an account, for scripts.',
+  'Add an account. Other users of this machine can see the password while the command runs: people better ' +
+    'use "legate adduser".',
+  (config, [user = '', host = '', password = '']) => register(config, user, host, password),
+)
+command(
+  'adduser <jid>',
+  'Add an account; asks for the password.',
+  'Add an account. The password is asked for, or read from the first line of standard input.',
+  (config, [jid = '']) => addUser(config, jid),
+)
+command(
+  'passwd <jid>',
+  'Change the password of an account.',
+  'Change the password of an account. It is asked for, or read from the first line of standard input. ' +
+    'Sessions that are open stay open, unless --disconnect is given; the new password is needed at the next login.',
+  (config, [jid = ''], { disconnect = false }) => changePassword(config, jid, disconnect),
+  new Option('--disconnect', 'End the sessions of the account that are open.'),
+)
+command(
+  'deluser <jid>',
+  'Delete an account with all that is stored of it.',
+  'Delete an account with all that is stored of it. A running server ends its sessions.',
+  (config, [jid = '']) => deleteUser(config, jid),
+)
+
+// Who reads our output may go first, as in `legate check | head`.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) {
+    code = error.exitCode === 0 ? EXIT.ok : EXIT.usage
+  } else {
+    console.error(explain(error))
+    code = EXIT.failed
+  }
+}
+process.exit(code)
