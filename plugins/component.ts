@@ -3,6 +3,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import {
   bareOf,
+  type Cluster,
   ComponentConnections,
   Connection,
   componentOptions,
@@ -17,8 +18,10 @@ import {
   mayAnswerWithError,
   NS_CLIENT,
   NS_COMPONENT,
+  type Peer,
   prepareDomain,
   prepareJid,
+  type RemoteConnection,
   reply,
   Stanza,
   type StanzaEvent,
@@ -53,7 +56,7 @@ class ComponentHost {
   readonly module: ComponentModule
   readonly connections: ComponentConnections
   /** While connections share the work: who awaits the answer to a request that one of them has sent. */
-  private readonly awaited = new Map<string, StreamSession>()
+  private readonly awaited = new Map<string, Peer>()
 
   constructor(module: ComponentModule, connections: ComponentConnections) {
     this.module = module
@@ -65,7 +68,7 @@ class ComponentHost {
   }
 
   /** XEP-0114 §3: the digest of the stream's id and the secret. */
-  authenticate(session: StreamSession, stanza: Stanza): true {
+  authenticate(session: StreamSession, stanza: Stanza): Promise<void> | undefined {
     const { log, options } = this.module
     const from = session.connection.remoteAddress
     if (options.component_secret === undefined) {
@@ -82,16 +85,60 @@ class ComponentHost {
     }
     const shares = options.component_conflict_resolve === 'share'
     if (this.connections.size > 0 && !shares) this.resolveConflict(from)
-    this.connections.add(session, shares)
     session.type = 'component'
     session.setLimits(limitsOf(this.module))
-    log.info('component connected', { from, connections: this.connections.size })
+    const { cluster } = this.module.server
+    if (cluster === undefined) {
+      this.connected(session, shares, 0)
+      return undefined
+    }
+    return this.join(session, shares, cluster)
+  }
+
+  private connected(session: StreamSession, shares: boolean, sequence: number): void {
+    this.connections.add(session, shares, sequence)
+    const from = session.connection.remoteAddress
+    this.module.log.info('component connected', { from, connections: this.connections.size })
     session.send(new Stanza('handshake'))
     this.host.events.fire('component-authenticated', { session })
-    return true
+  }
+
+  /** Tells the other processes, and looks whether somebody was there first. */
+  private async join(session: StreamSession, shares: boolean, cluster: Cluster): Promise<void> {
+    let sequence: number
+    try {
+      sequence = await cluster.connected(session, shares)
+    } catch (error) {
+      session.log.warn('a component could not be made known to the other processes', { error })
+      session.close(new StreamError('resource-constraint', 'The connection can not be registered now'))
+      return
+    }
+    if (session.destroyed) return
+    const earlier = shares
+      ? []
+      : cluster.directory.connectionsOf(this.host.name).filter((other) => other.sequence < sequence)
+    if (earlier.length > 0) {
+      if (this.module.options.component_conflict_resolve !== 'kick_old') {
+        session.close(new StreamError('conflict', 'The component is connected already'))
+        return
+      }
+      await cluster.endConnections(earlier)
+    }
+    this.connected(session, shares, sequence)
+  }
+
+  /** A connection to another process has appeared. */
+  joined(connection: RemoteConnection): void {
+    this.connections.add(connection, connection.shares, connection.sequence)
+  }
+
+  left(connection: RemoteConnection): void {
+    this.connections.delete(connection)
+    if (this.connections.size === 0) this.awaited.clear()
   }
 
   disconnected(session: StreamSession, reason: string | undefined): void {
+    this.module.server.cluster?.gone(session)
     if (!this.connections.delete(session)) return
     if (this.connections.size === 0) this.awaited.clear()
     this.module.log.info('component disconnected', { reason, connections: this.connections.size })
@@ -99,9 +146,14 @@ class ComponentHost {
   }
 
   /** A stanza for the component, or for any address at its domain. */
-  deliver({ origin, stanza }: StanzaEvent): true {
+  deliver(event: StanzaEvent): true | Promise<true> {
     const { connections } = this
-    const session = connections.shared ? this.connectionFor(stanza) : connections.first
+    const session = connections.shared ? this.connectionFor(event.stanza) : connections.first
+    if (!(session instanceof Promise)) return this.deliverTo(session, event)
+    return session.then((found) => this.deliverTo(found, event))
+  }
+
+  private deliverTo(session: Peer | undefined, { origin, stanza }: StanzaEvent): true {
     if (session !== undefined) {
       session.send(stanza)
       return true
@@ -121,7 +173,7 @@ class ComponentHost {
   }
 
   /** A connection has sent something: an answer to its request has to come to it, not to another. */
-  sent(session: StreamSession, { name, attrs }: Stanza): void {
+  sent(session: Peer, { name, attrs }: Stanza): void {
     if (!this.connections.shared || name !== 'iq' || (attrs.type !== 'get' && attrs.type !== 'set')) return
     const key = awaitedKey(attrs.id, prepareJid(attrs.to ?? '')?.full)
     if (this.awaited.size >= MOST_AWAITED) {
@@ -132,7 +184,7 @@ class ComponentHost {
   }
 
   /** Of several connections: the one that has been named, that awaits the answer, or that the sender belongs to. */
-  private connectionFor(stanza: Stanza): StreamSession | undefined {
+  private connectionFor(stanza: Stanza): Peer | undefined | Promise<Peer | undefined> {
     const { type, id, from } = stanza.attrs
     const directed = this.connections.directionOf(stanza)
     if (directed !== undefined) return directed.destroyed ? undefined : directed
@@ -148,7 +200,9 @@ class ComponentHost {
   private resolveConflict(from: string): void {
     if (this.module.options.component_conflict_resolve === 'kick_old') {
       for (const session of [...this.connections]) {
-        session.close(new StreamError('conflict', 'Replaced by a new connection'))
+        // Those of other processes are ended when this one is known there.
+        if (session instanceof StreamSession)
+          session.close(new StreamError('conflict', 'Replaced by a new connection'))
       }
       return
     }
@@ -215,7 +269,8 @@ class ComponentProfile implements StreamProfile {
     if (session.type === 'component_unauthed') {
       if (!ours || stanza.name !== 'handshake')
         throw new StreamError('not-authorized', 'The handshake comes first')
-      component.authenticate(session, stanza)
+      const joining = component.authenticate(session, stanza)
+      if (joining !== undefined) session.hold(joining)
       return
     }
     if (!ours || !isStanzaName(stanza.name)) {
@@ -304,11 +359,20 @@ export default definePlugin({
     module.onUnload(() => {
       hosts.delete(module.host.name)
       for (const session of [...connections]) {
+        if (!(session instanceof StreamSession)) continue
         session.close(new StreamError('host-gone', 'The component is no longer configured'))
         component.disconnected(session, 'the component is no longer configured')
       }
       connectionsOf.delete(module.host.name)
     })
+    const { cluster } = module.server
+    if (cluster !== undefined) {
+      connections.decideBy(cluster.claimsFor(module.host.name), cluster.seed)
+      for (const other of cluster.directory.connectionsOf(module.host.name)) component.joined(other)
+    }
+    module.hook('component-joined', ({ connection }) => component.joined(connection))
+    module.hook('component-left', ({ connection }) => component.left(connection))
+    module.hook('component-sent', ({ peer, stanza }) => component.sent(peer, stanza))
     for (const kind of ['iq', 'message', 'presence'] as const) {
       for (const target of ['bare', 'full', 'host'] as const) {
         module.hook(`${kind}/${target}`, (event: StanzaEvent) => component.deliver(event), -1)

@@ -7,9 +7,9 @@ import {
   localOf,
   type Module,
   type Origin,
+  type Resource,
   type Stanza,
   type StanzaEvent,
-  type StreamSession,
 } from '../server/index.ts'
 
 declare module '../server/event-types.ts' {
@@ -79,16 +79,16 @@ function deliverToAccount(module: Module, event: StanzaEvent, bare: string): unk
 }
 
 /** The resources that take messages for the account: available, with a priority that is not negative. */
-function recipients(module: Module, username: string): StreamSession[] {
-  const sessions: StreamSession[] = []
-  for (const session of module.host.accounts.get(username)?.sessions.values() ?? []) {
-    if (session.presence !== undefined && session.priority >= 0 && !session.destroyed) sessions.push(session)
+function recipients(module: Module, username: string): Resource[] {
+  const sessions: Resource[] = []
+  for (const session of module.host.resourcesOf(username)) {
+    if (session.available && session.priority >= 0 && !session.destroyed) sessions.push(session)
   }
   return sessions
 }
 
 /** RFC 6121 §8.5.2.1.1: of several with the highest priority, all. */
-function withHighestPriority(sessions: StreamSession[]): StreamSession[] {
+function withHighestPriority(sessions: Resource[]): Resource[] {
   if (sessions.length < 2) return sessions
   let highest = 0
   for (const { priority } of sessions) if (priority > highest) highest = priority

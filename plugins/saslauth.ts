@@ -268,7 +268,7 @@ class Authenticator {
 }
 
 /** RFC 6120 §7.6 */
-function bind(module: SaslModule, session: StreamSession, stanza: Stanza): true {
+function bind(module: SaslModule, session: StreamSession, stanza: Stanza): true | Promise<true> {
   if (session.type !== 'c2s_unbound' || stanza.attrs.type !== 'set') {
     session.send(errorReply(stanza, 'not-allowed', 'A resource is bound once, with an IQ of type set'))
     return true
@@ -276,7 +276,16 @@ function bind(module: SaslModule, session: StreamSession, stanza: Stanza): true 
   const wanted = stanza.payload?.getChildText('resource') ?? undefined
   const { conflict_resolve, max_resources } = module.options
   // What is thrown here is told to the client by the server.
-  const jid = bindResource(session, wanted, conflict_resolve, max_resources)
+  const { cluster } = module.server
+  if (cluster === undefined) {
+    return tellBound(session, stanza, bindResource(session, wanted, conflict_resolve, max_resources))
+  }
+  return cluster.bindings
+    .bind(session, wanted, conflict_resolve, max_resources)
+    .then((jid) => tellBound(session, stanza, jid))
+}
+
+function tellBound(session: StreamSession, stanza: Stanza, jid: string): true {
   session.log.info('bound', { jid })
   const content = writeElement('bind', { xmlns: NS_BIND }, writeElement('jid', {}, escapeText(jid)))
   const { id, from } = stanza.attrs

@@ -32,10 +32,8 @@ export function bindResource(
   const { host, username } = session
   if (host === undefined || username === undefined)
     throw new Error('only an authenticated session can be bound')
-  const refusal = host.events.fire('pre-resource-bind', { session })
-  if (refusal === false || typeof refusal === 'string') {
-    throw new StanzaError('not-allowed', refusal === false ? '' : refusal)
-  }
+  const refusal = refusalOf(session)
+  if (refusal !== undefined) throw refusal
   let resource = wanted === undefined || wanted === '' ? randomResource() : prepareResource(wanted)
   if (resource === undefined) throw new StanzaError('bad-request', 'The resource is malformed')
 
@@ -58,14 +56,28 @@ export function bindResource(
   }
   // Closing the rival may have emptied the account's entry.
   account = host.accounts.get(username)
+  if (account !== undefined && account.sessions.size >= maxResources) {
+    throw new StanzaError('resource-constraint', `This account has ${maxResources} sessions already`)
+  }
+  return insertBound(session, resource)
+}
+
+/** What a handler of `pre-resource-bind` has against a session's being bound. */
+export function refusalOf(session: StreamSession): StanzaError | undefined {
+  const refusal = session.host?.events.fire('pre-resource-bind', { session })
+  if (refusal === false) return new StanzaError('not-allowed')
+  return typeof refusal === 'string' ? new StanzaError('not-allowed', refusal) : undefined
+}
+
+/** Makes an authenticated session one that is bound to a resource which nobody has. @returns the full JID */
+export function insertBound(session: StreamSession, resource: string): string {
+  const host = session.host!
+  const username = session.username!
+  let account = host.accounts.get(username)
   if (account === undefined) {
     account = { username, sessions: new Map() }
     host.accounts.set(username, account)
   }
-  if (account.sessions.size >= maxResources) {
-    throw new StanzaError('resource-constraint', `This account has ${maxResources} sessions already`)
-  }
-
   session.resource = resource
   session.bareJid = joinJid(username, host.name)
   session.fullJid = joinJid(username, host.name, resource)
@@ -93,13 +105,14 @@ export function unbindResource(session: StreamSession, reason: string | undefine
     host.accounts.delete(account.username)
   }
   if (host.server.fullJids.get(fullJid) === session) host.server.fullJids.delete(fullJid)
+  host.server.cluster?.bindings.unbound(session)
 }
 
-function randomResource(): string {
+export function randomResource(): string {
   return randomText(9)
 }
 
-function nextFree(resource: string, taken: ReadonlyMap<string, unknown>): string {
+export function nextFree(resource: string, taken: ReadonlyMap<string, unknown>): string {
   for (let number = 2; number < MOST_INCREMENTS; number++) {
     const candidate = prepareResource(`${resource} #${number}`)
     if (candidate !== undefined && !taken.has(candidate)) return candidate

@@ -1,7 +1,9 @@
 /** The events by name and what they carry. `prosody-compat.lua.md` lists them for people. */
 
+import type { RemoteConnection, RemoteResource } from './cluster/peers.ts'
 import type { Host } from './host.ts'
 import type { StanzaEvent, StanzaKind } from './router.ts'
+import type { Peer } from './session.ts'
 import type { Stanza } from './stanza/stanza.ts'
 import type { StreamSession } from './stream/session.ts'
 
@@ -71,6 +73,16 @@ export interface EventTypes {
   'config-reloaded': Record<string, never>
   'host-activated': { readonly host: Host }
   'host-deactivated': { readonly host: Host }
+  /** A component has connected to another process of the cluster. */
+  'component-joined': { readonly connection: RemoteConnection }
+  /** It is not connected there any more. */
+  'component-left': { readonly connection: RemoteConnection }
+  /** A component's connection at another process has sent something that came here. */
+  'component-sent': { readonly peer: Peer; readonly stanza: Stanza }
+  /** A session or a component's connection at another process is gone; on the server. */
+  'peer-left': { readonly peer: Peer }
+  /** A session is gone with its process, and nobody has been told. Fired at one of the other processes. */
+  'resource-lost': { readonly resource: RemoteResource }
   'server-started': Record<string, never>
   'server-stopping': Record<string, never>
 }

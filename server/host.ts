@@ -5,7 +5,7 @@ import { Events } from './events.ts'
 import { ItemList } from './items.ts'
 import type { Logger } from './log.ts'
 import type { Server } from './server.ts'
-import type { Origin } from './session.ts'
+import type { Origin, Resource } from './session.ts'
 import type { Stanza } from './stanza/stanza.ts'
 import type { StreamSession } from './stream/session.ts'
 
@@ -17,6 +17,8 @@ export interface AccountSessions {
   /** Resource → session. */
   readonly sessions: Map<string, StreamSession>
 }
+
+const NOBODY: readonly StreamSession[] = []
 
 /** One domain that this server answers for. */
 export class Host implements Origin {
@@ -56,6 +58,22 @@ export class Host implements Origin {
   /** The bound session of a full JID's resource, if there is one. */
   sessionOf(username: string, resource: string): StreamSession | undefined {
     return this.accounts.get(username)?.sessions.get(resource)
+  }
+
+  /** The bound resources of an account, at other processes too; who was bound first comes first. */
+  resourcesOf(username: string): Iterable<Resource> {
+    const local = this.accounts.get(username)?.sessions.values() ?? NOBODY
+    const { cluster } = this.server
+    if (cluster === undefined) return local
+    const remote = cluster.directory.resourcesOf(`${username}@${this.name}`)
+    return remote.length === 0 ? local : cluster.inOrder(local, remote)
+  }
+
+  /** Whether an account has bound resources, at this process or another. */
+  isOnline(username: string): boolean {
+    if (this.accounts.has(username)) return true
+    const remote = this.server.cluster?.directory.resourcesOf(`${username}@${this.name}`)
+    return remote !== undefined && remote.length > 0
   }
 
   /** Every bound session of this host. */

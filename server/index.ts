@@ -11,6 +11,8 @@ export {
 } from './auth/sasl.ts'
 export type { Users } from './auth/users.ts'
 export { bindResource, type ConflictPolicy, unbindResource } from './binding.ts'
+export type { Cluster } from './cluster/cluster.ts'
+export type { RemoteConnection, RemoteResource } from './cluster/peers.ts'
 export { ComponentConnections } from './component-connections.ts'
 export {
   type Config,
@@ -57,7 +59,7 @@ export { PluginError } from './plugin-files.ts'
 export type { StanzaEvent, StanzaKind, TargetKind } from './router.ts'
 export { isStanzaName } from './router.ts'
 export type { Server } from './server.ts'
-export type { Origin, SessionType } from './session.ts'
+export type { Origin, Peer, Resource, SessionType } from './session.ts'
 export { emptyAttributes } from './stanza/attributes.ts'
 export { endOfContent, endOfTag } from './stanza/cursor.ts'
 export * from './stanza/errors.ts'

@@ -1,5 +1,6 @@
 /** Decides where a stanza goes, and fires the events on its way, under Prosody's names. */
 
+import type { Cluster } from './cluster/cluster.ts'
 import type { Host } from './host.ts'
 import { bareOf, domainOf, type PreparedJid, prepareJid } from './jid.ts'
 import type { Origin } from './session.ts'
@@ -55,6 +56,8 @@ export function isStanzaName(name: string): name is StanzaKind {
 /** Takes stanzas from sessions and hosts to where they belong. */
 export class Router {
   private readonly hosts: ReadonlyMap<string, Host>
+  /** The other processes that this one is a server with, if there are any. */
+  cluster: Cluster | undefined
 
   /** @param hosts - the server's hosts by name; read at each stanza */
   constructor(hosts: ReadonlyMap<string, Host>) {
@@ -89,7 +92,7 @@ export class Router {
       attrs.to = to.full
     }
     if (stanza.name === 'iq' && this.refuseIq(origin, stanza)) return
-    this.post(origin, stanza, to, fromClient)
+    this.post(origin, stanza, to, fromClient, this.cluster)
   }
 
   /**
@@ -116,11 +119,26 @@ export class Router {
     const to = prepareJid(stanza.attrs.to ?? '')
     const sender = origin ?? this.hosts.get(domainOf(stanza.attrs.from ?? ''))
     if (to === undefined || sender === undefined) return false
-    this.post(sender, stanza, to, false)
+    this.post(sender, stanza, to, false, this.cluster)
     return true
   }
 
-  private post(origin: Origin, stanza: Stanza, to: PreparedJid | undefined, preEvents: boolean): void {
+  /**
+   * A stanza that has come to the right process: from another one, or after it was looked for elsewhere.
+   *
+   * @param stanza - its addresses are prepared, and what its sender's host may veto has been asked
+   */
+  arrive(origin: Origin, stanza: Stanza, to = prepareJid(stanza.attrs.to ?? '')): void {
+    if (to !== undefined) this.post(origin, stanza, to, false, undefined)
+  }
+
+  private post(
+    origin: Origin,
+    stanza: Stanza,
+    to: PreparedJid | undefined,
+    preEvents: boolean,
+    cluster: Cluster | undefined,
+  ): void {
     const names = EVENT_NAMES[stanza.name as StanzaKind]
     let target: 'bare' | 'full' | 'host' = 'bare'
     let toSelf = to === undefined
@@ -144,6 +162,7 @@ export class Router {
       this.remote(origin, stanza)
       return
     }
+    if (cluster !== undefined && to !== undefined && cluster.takes(event, host, to, target)) return
     const name = target === 'host' ? names.host : target === 'full' ? names.full : names.bare
     if (this.taken(host.events.fire(name, event), origin)) return
     if (toSelf && this.taken(host.events.fire(names.self, event), origin)) return

@@ -2,6 +2,8 @@
 
 import { resolve } from 'node:path'
 import { Users } from './auth/users.ts'
+import type { Cluster } from './cluster/cluster.ts'
+import { openCluster } from './cluster/open.ts'
 import {
   type Config,
   coreOptions,
@@ -47,6 +49,8 @@ export class Server {
   readonly sessions = new Set<StreamSession>()
   /** Bound clients by full JID. */
   readonly fullJids = new Map<string, StreamSession>()
+  /** The other processes that this one is a server with; undefined where it is one alone. */
+  cluster: Cluster | undefined
   private driver: ChosenStorage | undefined
   private readonly tables = new Map<string, object>()
   private readonly tls = new Map<string, TlsMaterial>()
@@ -98,7 +102,9 @@ export class Server {
         (host, store) => storageKindOf(this.config, host, store),
       )
       await this.awaitRedis(this.driver)
-      for (const { name } of servedHosts(this.config)) await this.activateHost(name)
+      await this.joinCluster(async () => {
+        for (const { name } of servedHosts(this.config)) await this.activateHost(name)
+      })
       await this.listeners.start()
     } catch (error) {
       await this.stop()
@@ -197,6 +203,16 @@ export class Server {
     return true
   }
 
+  /** Joins the other processes, if there are to be any, with hosts that are there already. */
+  private async joinCluster(activate: () => Promise<void>): Promise<void> {
+    const cluster = openCluster(this)
+    await cluster?.prepare()
+    this.cluster = cluster
+    this.router.cluster = cluster
+    await activate()
+    await cluster?.join()
+  }
+
   /** @throws StorageError if it is needed and not configured */
   private async awaitRedis(storage: ChosenStorage): Promise<void> {
     const hosts = servedHosts(this.config)
@@ -226,6 +242,7 @@ export class Server {
     this.hosts.set(name, host)
     if (declared.type === 'host') await this.loadTls(name)
     await this.modules.loadAll(host)
+    this.cluster?.directory.hostActivated(name)
     this.events.fire('host-activated', { host })
   }
 
@@ -279,6 +296,7 @@ export class Server {
     await this.reloading
     await this.endSessions()
     for (const host of [...this.hosts.values()].reverse()) this.modules.unloadAll(host)
+    await this.cluster?.leave()
     this.timers.stop()
     await this.driver?.close()
     this.driver = undefined

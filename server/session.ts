@@ -22,3 +22,24 @@ export interface Origin {
   /** Holds back what this origin sends next until a handler has finished, so that order is kept. */
   hold?(until: Promise<unknown>): void
 }
+
+/** Somebody who is connected, to this process or to another one of a cluster. */
+export interface Peer extends Origin {
+  /** Whether nothing can be sent any more. */
+  readonly destroyed: boolean
+  /** Unix time in seconds of its beginning. */
+  readonly since: number
+  sendText(text: string): void
+}
+
+/** A bound client, of this process or of another one. */
+export interface Resource extends Peer {
+  readonly username: string | undefined
+  readonly resource: string | undefined
+  readonly fullJid: string | undefined
+  readonly bareJid: string | undefined
+  /** Whether it has sent available presence. */
+  readonly available: boolean
+  /** Of that presence. */
+  readonly priority: number
+}

@@ -7,14 +7,15 @@ import {
   localOf,
   type Module,
   NS_DELEGATION,
+  type Peer,
   Stanza,
-  type StreamSession,
   xml,
 } from '../../server/index.ts'
 import { accountCreated, managerCreated } from './client-accounts.ts'
 import { type Grant, Grants, grantedDelegation, MOST_GRANTS, type StoredGrants } from './client-grants.ts'
 import { mayBeGranted } from './client-namespaces.ts'
 import type { clientOptions } from './client-options.ts'
+import { shareGrants } from './client-shared.ts'
 import { type ManagerConnection, managersOf, type Registry } from './manager.ts'
 import type { Delegation } from './table.ts'
 
@@ -30,6 +31,7 @@ export class ClientDelegations {
   /** Whether the configuration delegates a namespace (U6). */
   private readonly isConfigured: (namespace: string) => boolean
   private readonly grants: Grants
+  private unshare = () => {}
   /** Grants that the configuration has overtaken: they are kept, and out of force. */
   private readonly dormant = new WeakSet<Grant>()
 
@@ -44,6 +46,8 @@ export class ClientDelegations {
   async start(): Promise<void> {
     await this.followPersistence()
     this.reconcile()
+    this.unshare = shareGrants(this.module.host, this.grants, () => this.reconcile())
+    // Those of other processes are told there.
     for (const username of this.grants.accounts()) {
       for (const jid of managersIn(this.grants.of(username))) this.tell(username, jid)
     }
@@ -111,7 +115,7 @@ export class ClientDelegations {
   }
 
   /** A manager has connected (as A2, A3): it is told of every account that has granted it something. */
-  async connected(session: StreamSession, jid: string): Promise<void> {
+  async connected(session: Peer, jid: string): Promise<void> {
     // With a component, every address at it is there.
     const isOne = (manager: string) =>
       session.type === 'component' ? domainOf(manager) === jid : manager === jid
@@ -129,7 +133,7 @@ export class ClientDelegations {
     await this.followPersistence()
     if (this.grants.kept) return
     for (const username of this.grants.accounts()) {
-      if (!this.module.host.accounts.has(username)) this.accountLeft(username)
+      if (!this.module.host.isOnline(username)) this.accountLeft(username)
     }
   }
 
@@ -159,8 +163,14 @@ export class ClientDelegations {
     }
   }
 
-  /** Client mode ends: nobody manages anything by a grant. What is kept stays in the store. */
+  /**
+   * Client mode ends: nobody manages anything by a grant. What is kept stays in the store. Where other processes go on
+   * with the same grants, it is for them to say when they end.
+   */
   stop(): void {
+    this.unshare()
+    const { cluster } = this.module.server
+    if (cluster !== undefined && cluster.members.size > 1) return
     for (const username of this.grants.accounts()) {
       const grants = this.grants.of(username)
       for (const { delegation } of grants) this.grants.remove(username, delegation.namespace)
@@ -170,8 +180,9 @@ export class ClientDelegations {
 
   /** Tells an entity everything that it manages for an account; nothing is a refusal, or the end. */
   tell(username: string, entity: string): void {
-    for (const { session, jid } of this.connectionsOf(entity))
+    for (const { session, jid } of this.connectionsOf(entity)) {
       session.send(this.listFor(username, entity, jid))
+    }
   }
 
   /** Where an entity can be reached now: a component whose section enables the plugin, or an available client. */

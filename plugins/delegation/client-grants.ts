@@ -47,6 +47,8 @@ export class Grants {
   /** Managers, and who has granted them something. */
   private readonly byManager = new Map<string, Set<string>>()
   private store: KeyvalStore<StoredGrants> | undefined
+  /** Told what an account has granted, when that is another. */
+  onChanged: ((username: string, stored: StoredGrants) => void) | undefined
 
   /**
    * @param timeout - seconds that managers may take; read when something is granted
@@ -133,10 +135,22 @@ export class Grants {
 
   /** Stores what an account has granted now, where that is kept. */
   async save(username: string): Promise<void> {
-    const own = this.of(username)
-    const stored: StoredGrants = Object.fromEntries(
-      own.map(({ delegation: { namespace, jid }, since }) => [namespace, { jid, since }]),
+    const stored = this.stored(username)
+    this.onChanged?.(username, stored)
+    await this.store?.set(username, this.byAccount.has(username) ? stored : undefined)
+  }
+
+  /** What an account has granted, as it is stored. */
+  stored(username: string): StoredGrants {
+    return Object.fromEntries(
+      this.of(username).map(({ delegation: { namespace, jid }, since }) => [namespace, { jid, since }]),
     )
-    await this.store?.set(username, own.length === 0 ? undefined : stored)
+  }
+
+  /** Takes over what an account has granted elsewhere, where it is stored as well. */
+  replace(username: string, stored: StoredGrants): void {
+    for (const { delegation } of this.of(username)) this.remove(username, delegation.namespace)
+    for (const [namespace, { jid, since }] of Object.entries(stored))
+      this.put(username, namespace, jid, since)
   }
 }

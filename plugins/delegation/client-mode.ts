@@ -7,6 +7,7 @@ import {
   errorReply,
   NS_DELEGATION,
   type Origin,
+  type Peer,
   reply,
   type Stanza,
   StanzaError,
@@ -58,6 +59,7 @@ export class ClientMode {
       delegations.verifyAccount(session.username!).catch((error) => this.failed(error))
     })
     this.on('resource-unbind', ({ session }) => this.ended(session))
+    this.on('resource-lost', ({ resource }) => this.lost(resource.username))
     const verifying = module.every(VERIFY_INTERVAL, () => delegations.verifyAll())
     const command = module.host.items.add('adhoc', configureCommand(delegations), module.name)
     this.undo.push(command, () => verifying.cancel())
@@ -78,7 +80,7 @@ export class ClientMode {
   }
 
   /** A manager has connected. @param jid - which it is known by */
-  connected(session: StreamSession, jid: string): void {
+  connected(session: Peer, jid: string): void {
     this.delegations.connected(session, jid).catch((error) => this.failed(error))
   }
 
@@ -187,8 +189,20 @@ export class ClientMode {
   /** A session ends; with the last one of an account, what it was asked and, unless kept, what it has granted. */
   private ended({ account }: StreamSession): void {
     if (account === undefined || account.sessions.size > 1) return
-    for (const consent of this.consents.of(account.username)) this.refuse(consent)
-    this.delegations.accountLeft(account.username)
+    const { username } = account
+    for (const consent of this.consents.of(username)) this.refuse(consent)
+    if (!this.isElsewhere(username)) this.delegations.accountLeft(username)
+  }
+
+  /** Whether an account has sessions at other processes. */
+  private isElsewhere(username: string): boolean {
+    const { host, server } = this.module
+    return (server.cluster?.holdersOf(host, username).size ?? 0) > 0
+  }
+
+  /** The process of a session has died. */
+  private lost(username: string): void {
+    if (!this.module.host.isOnline(username)) this.delegations.accountLeft(username)
   }
 
   /** U5: an account that grants something must be able to see and revoke it (XEP-0355 §8). */

@@ -1,6 +1,6 @@
 /** Client mode, switched on and off by the configuration: while it is off, nothing of it is there. */
 
-import type { Stanza, StreamSession } from '../../server/index.ts'
+import type { Peer, Stanza } from '../../server/index.ts'
 import type { ClientModule } from './client-delegations.ts'
 import { ClientMode } from './client-mode.ts'
 import type { ManagerListener, Registry } from './manager.ts'
@@ -40,9 +40,12 @@ export class ClientSwitch implements ManagerListener {
     return this.mode?.delegationFor(stanza)
   }
 
-  connected(session: StreamSession, jid: string): void {
+  connected(session: Peer, jid: string): void {
     this.mode?.connected(session, jid)
   }
+
+  /** Its process tells it of the grants. */
+  appeared(): void {}
 
   /** What waits for a manager that has left is the business of the requests (F7). */
   disconnected(): void {}

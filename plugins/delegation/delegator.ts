@@ -5,15 +5,17 @@ import {
   type Host,
   type Module,
   type Origin,
+  type Peer,
   type Stanza,
   type StanzaEvent,
-  type StreamSession,
+  StreamSession,
 } from '../../server/index.ts'
 import { Discovery } from './discovery.ts'
 import { isRemainingDisco } from './discovery-remaining.ts'
 import {
   advertisement,
   isFromManager,
+  type ManagerConnection,
   type ManagerListener,
   managerOf,
   managersOf,
@@ -72,12 +74,38 @@ export class Delegator implements ManagerListener {
     if (isFromManager(delegation, origin, stanza.attrs.from!)) return undefined
     if (delegation.filtering.length > 0 && !passesFilter(delegation, stanza.payloadAttrs)) return undefined
     if (delegation.ordered) return this.inOrder(stanza, origin, delegation)
-    this.dispatch(stanza, origin, delegation)
-    return true
+    const found = this.dispatch(stanza, origin, delegation)
+    // A component's stream is not held, since others stand behind it as well.
+    return found === undefined || origin.fullJid === undefined ? true : found
   }
 
-  private dispatch(stanza: Stanza, origin: Origin, delegation: Delegation, done?: () => void): void {
+  /** @returns a promise if it has to be found out whose the request is */
+  private dispatch(
+    stanza: Stanza,
+    origin: Origin,
+    delegation: Delegation,
+    done?: () => void,
+  ): Promise<void> | undefined {
     const manager = managerOf(delegation, this.registry, this.module.server, stanza)
+    if (!(manager instanceof Promise)) {
+      this.dispatchTo(manager, stanza, origin, delegation, done)
+      return undefined
+    }
+    return manager
+      .catch((error: unknown) => {
+        this.module.log.warn('whose an account is could not be found out', { error })
+        return undefined
+      })
+      .then((found) => this.dispatchTo(found, stanza, origin, delegation, done))
+  }
+
+  private dispatchTo(
+    manager: ManagerConnection | undefined,
+    stanza: Stanza,
+    origin: Origin,
+    delegation: Delegation,
+    done?: () => void,
+  ): void {
     if (manager !== undefined) {
       this.requests.forward(stanza, origin, delegation, manager, done)
       return
@@ -135,13 +163,13 @@ export class Delegator implements ManagerListener {
     for (const delegation of this.ofManagers) this.tell(delegation)
   }
 
-  connected(session: StreamSession, jid: string): void {
+  connected(session: Peer, jid: string): void {
     for (const delegation of this.ofManagers) {
       if (delegation.jid === jid) this.advertise(session, delegation, session.fullJid ?? jid)
     }
   }
 
-  disconnected(session: StreamSession): void {
+  disconnected(session: Peer): void {
     this.requests.managerGone(session)
     this.discovery.gone(session)
   }
@@ -159,13 +187,22 @@ export class Delegator implements ManagerListener {
     })
   }
 
+  /** Tells a manager's connections to this process; every process tells its own, and asks all what they announce. */
   private tell(delegation: Delegation): void {
     for (const { session, jid } of managersOf(delegation, this.registry, this.module.server)) {
-      this.advertise(session, delegation, jid)
+      if (session instanceof StreamSession) this.advertise(session, delegation, jid)
+      else this.discovery.ask(session, jid, managedWith(this.delegations, delegation))
     }
   }
 
-  private advertise(session: StreamSession, delegation: Delegation, to: string): void {
+  appeared(session: Peer, jid: string): void {
+    for (const delegation of this.ofManagers) {
+      if (delegation.jid !== jid) continue
+      this.discovery.ask(session, session.fullJid ?? jid, managedWith(this.delegations, delegation))
+    }
+  }
+
+  private advertise(session: Peer, delegation: Delegation, to: string): void {
     const managed = managedWith(this.delegations, delegation)
     session.send(advertisement(this.host, to, managed, delegation.xmlns))
     this.module.log.info('told a manager of its delegations', { manager: to, namespaces: managed.length })

@@ -7,8 +7,8 @@ import {
   type Logger,
   NS_DISCO_INFO,
   type Origin,
+  type Peer,
   Stanza,
-  type StreamSession,
   type Timeout,
   xml,
 } from '../../server/index.ts'
@@ -22,7 +22,7 @@ type Subject = keyof typeof SEPARATORS
 
 interface Question {
   readonly id: string
-  readonly session: StreamSession
+  readonly session: Peer
   /** The manager's address on that session. */
   readonly to: string
   readonly delegation: Delegation
@@ -47,10 +47,10 @@ export class Discovery {
   private readonly owner: string
   private readonly pending = new Map<string, Question>()
   /** By connection, in the order in which they were first heard, and by what was asked. */
-  private readonly answers = new Map<StreamSession, Map<string, Answer>>()
+  private readonly answers = new Map<Peer, Map<string, Answer>>()
   /** What stands in the host's lists now, with what takes it out. */
   private readonly shown = new Map<Answer, (() => void)[]>()
-  private readonly prefix = `${randomBytes(12).toString('base64url')}.`
+  private readonly prefix: string
   private number = 0
 
   /** @param owner - the plugin's name, under which everything is announced */
@@ -58,6 +58,7 @@ export class Discovery {
     this.host = host
     this.log = log
     this.owner = owner
+    this.prefix = `${host.server.cluster?.tag ?? ''}${randomBytes(12).toString('base64url')}.`
   }
 
   /**
@@ -67,7 +68,7 @@ export class Discovery {
    * @param to - its address
    * @param delegations - what it manages
    */
-  ask(session: StreamSession, to: string, delegations: Iterable<Delegation>): void {
+  ask(session: Peer, to: string, delegations: Iterable<Delegation>): void {
     for (const delegation of delegations) {
       if (isRemainingDisco(delegation.namespace)) continue
       this.askAbout('host', session, to, delegation)
@@ -114,7 +115,7 @@ export class Discovery {
   }
 
   /** A connection is gone, and with it what it has announced (D5). */
-  gone(session: StreamSession): void {
+  gone(session: Peer): void {
     for (const question of this.pending.values()) if (question.session === session) this.forget(question)
     if (this.answers.delete(session)) this.show()
   }
@@ -152,7 +153,7 @@ export class Discovery {
     }
   }
 
-  private askAbout(subject: Subject, session: StreamSession, to: string, delegation: Delegation): void {
+  private askAbout(subject: Subject, session: Peer, to: string, delegation: Delegation): void {
     const key = keyOf(subject, delegation)
     const node = `${delegation.xmlns}${key}`
     for (const earlier of this.pending.values()) {

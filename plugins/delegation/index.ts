@@ -5,6 +5,7 @@ import {
   definePlugin,
   type Module,
   NS_DELEGATION,
+  type Peer,
   type StreamSession,
 } from '../../server/index.ts'
 import { checkDelegations } from './check.ts'
@@ -63,7 +64,7 @@ function loadOnHost(module: DelegationModule, registry: Registry): Promise<void>
       listener.connected(session, session.fullJid!)
     }
   }
-  const offline = (session: StreamSession): void => {
+  const offline = (session: Peer): void => {
     for (const listener of registry.listeners) listener.disconnected(session)
   }
   module.hook('presence/initial', ({ origin }) => {
@@ -71,6 +72,9 @@ function loadOnHost(module: DelegationModule, registry: Registry): Promise<void>
     if (session !== undefined) online(session)
   })
   module.hook('resource-unbind', ({ session }) => offline(session))
+  module.hookGlobal('peer-left', ({ peer }) => {
+    if (peer.type === 'c2s') offline(peer)
+  })
   // Who is no longer available is no longer asked (C4). Ahead of the plugin that deals with presence.
   module.hook(
     'presence/bare',
@@ -112,16 +116,26 @@ function loadOnComponent(module: DelegationModule, registry: Registry): void {
     registry.components.set(name, connections)
     for (const listener of registry.listeners) listener.connected(session, name)
   }
-  const disconnected = (session: StreamSession): void => {
+  const disconnected = (session: Peer): void => {
     if (registry.components.get(name)?.size === 0) registry.components.delete(name)
     for (const listener of registry.listeners) listener.disconnected(session)
   }
+  const appeared = (peer: Peer): void => {
+    const connections = connectionsOf.get(name)
+    if (connections === undefined) return
+    registry.components.set(name, connections)
+    for (const listener of registry.listeners) listener.appeared(peer, name)
+  }
   module.hook('component-authenticated', ({ session }) => connected(session))
   module.hook('component-disconnected', ({ session }) => disconnected(session))
+  // After the plugin that keeps the connections.
+  module.hook('component-joined', ({ connection }) => appeared(connection), -1)
+  module.hook('component-left', ({ connection }) => disconnected(connection), -1)
   // Loaded while the component is connected: it is told now.
   for (const session of module.server.sessions) {
     if (session.type === 'component' && session.host === module.host) connected(session)
   }
+  for (const peer of module.server.cluster?.directory.connectionsOf(name) ?? []) appeared(peer)
   module.onUnload(() => {
     const connections = registry.components.get(name) ?? []
     registry.components.delete(name)

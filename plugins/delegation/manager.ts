@@ -6,9 +6,9 @@ import {
   type Host,
   NS_DELEGATION,
   type Origin,
+  type Peer,
   type Server,
   Stanza,
-  type StreamSession,
   xml,
 } from '../../server/index.ts'
 import type { MetricsReport } from './metrics.ts'
@@ -16,8 +16,12 @@ import type { Delegation } from './table.ts'
 
 /** Told of managers that come and go; one for each VirtualHost that delegates. */
 export interface ManagerListener {
-  connected(session: StreamSession, jid: string): void
-  disconnected(session: StreamSession): void
+  /** A manager has connected to this process, which tells it what it manages (A2). */
+  connected(session: Peer, jid: string): void
+  /** One has connected to another process, which tells it. */
+  appeared(session: Peer, jid: string): void
+  /** One is gone, from this process or another. */
+  disconnected(session: Peer): void
 }
 
 /** What the plugin's parts on all hosts share. */
@@ -37,7 +41,7 @@ export function createRegistry(): Registry {
 
 /** Where a manager's requests go: its session, and the address that it answers from. */
 export interface ManagerConnection {
-  readonly session: StreamSession
+  readonly session: Peer
   readonly jid: string
   /** Where several connections of a component may share the work: all of them. */
   readonly among: ComponentConnections | undefined
@@ -50,29 +54,32 @@ export interface ManagerConnection {
  * A component counts when its section enables the plugin (C5), and so does a local account's host, which
  * else would tell nobody that the account has come or gone; of an account, the full JID that is named, or the
  * first available resource (C4).
+ *
+ * @returns a promise where other processes have to be asked which connection is the account's: with a request only
  */
 export function managerOf(
   delegation: Delegation,
   registry: Registry,
   server: Server,
   request?: Stanza,
-): ManagerConnection | undefined {
+): ManagerConnection | undefined | Promise<ManagerConnection | undefined> {
   const { manager, jid } = delegation
   if (manager.local === undefined || isAtComponent(delegation, server)) {
     const connections = registry.components.get(manager.domain)
     if (connections === undefined) return undefined
-    const shared = connections.shared && request !== undefined
-    const session = shared ? connections.of(accountOf(request)) : connections.first
-    return session && { session, jid, among: connections.shared ? connections : undefined }
+    const among = connections.shared ? connections : undefined
+    if (among === undefined || request === undefined) {
+      return connections.first && { session: connections.first, jid, among }
+    }
+    const owner = among.of(accountOf(request))
+    if (owner instanceof Promise) return owner.then((session) => session && { session, jid, among })
+    return owner && { session: owner, jid, among }
   }
   if (!registry.hosts.has(manager.domain)) return undefined
-  if (manager.resource !== undefined) {
-    const session = server.fullJids.get(jid)
-    return session?.presence === undefined ? undefined : { session, jid, among: undefined }
-  }
-  const account = server.hosts.get(manager.domain)?.accounts.get(manager.local)
-  for (const session of account?.sessions.values() ?? []) {
-    if (session.presence !== undefined) return { session, jid: session.fullJid!, among: undefined }
+  for (const session of server.hosts.get(manager.domain)?.resourcesOf(manager.local) ?? []) {
+    if (!session.available || (manager.resource !== undefined && session.resource !== manager.resource))
+      continue
+    return { session, jid: session.fullJid!, among: undefined }
   }
   return undefined
 }
@@ -85,7 +92,7 @@ function isAtComponent({ manager, byAccount }: Delegation, server: Server): bool
 /** Every connection of a delegation's manager: whom to tell of a change (A2, C6). */
 export function managersOf(delegation: Delegation, registry: Registry, server: Server): ManagerConnection[] {
   const one = managerOf(delegation, registry, server)
-  if (one === undefined) return []
+  if (one === undefined || one instanceof Promise) return []
   return one.among === undefined ? [one] : [...one.among].map((session) => ({ ...one, session }))
 }
 

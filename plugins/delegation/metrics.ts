@@ -155,8 +155,7 @@ export function metricsRow(
     namespace,
     manager: jid,
     connections: connections.length,
-    connectedSince:
-      connections.length === 0 ? undefined : Math.min(...connections.map(({ session }) => session.since)),
+    connectedSince: connections.length === 0 ? undefined : Math.min(...connections.map(sinceOf)),
     pending,
     forwarded,
     answered,
@@ -166,4 +165,9 @@ export function metricsRow(
     unavailable,
     replyMs: { median: replyTimes.quantile(0.5), p99: replyTimes.quantile(0.99) },
   }
+}
+
+/** Unix time in seconds since when a manager is connected. */
+function sinceOf({ session }: ManagerConnection): number {
+  return session.since
 }

@@ -9,9 +9,9 @@ import {
   type Host,
   type Logger,
   type Origin,
+  type Peer,
   prepareJid,
   Stanza,
-  type StreamSession,
   type Timeout,
 } from '../../server/index.ts'
 import type { ManagerConnection } from './manager.ts'
@@ -79,11 +79,11 @@ export class Requests {
   /** By the number in their ids. */
   private readonly pending = new Slots<PendingRequest>()
   /** Connections that have been asked something: of all who leave, only these are looked for. */
-  private readonly asked = new Set<StreamSession>()
-  private askedLast: StreamSession | undefined
+  private readonly asked = new Set<Peer>()
+  private askedLast: Peer | undefined
   private readonly shortcut = new Shortcut()
   private readonly askers = new WeakMap<Origin, Asker>()
-  private readonly prefix = `${randomBytes(6).toString('base64url')}.`
+  private readonly prefix: string
   private sequence = 0
   private startFor = ''
   private start = ''
@@ -93,6 +93,8 @@ export class Requests {
     this.host = host
     this.log = log
     this.warnings = new RepeatedWarnings(host, log)
+    // Answers find their way to the process that has asked.
+    this.prefix = `${host.server.cluster?.tag ?? ''}${randomBytes(6).toString('base64url')}.`
   }
 
   /** How many wait. */
@@ -234,7 +236,7 @@ export class Requests {
   }
 
   /** A manager's connection is gone: whatever waits for it is answered at once (F7). */
-  managerGone(session: StreamSession): void {
+  managerGone(session: Peer): void {
     if (!this.asked.delete(session)) return
     if (this.askedLast === session) this.askedLast = undefined
     this.abandonEach(

@@ -12,7 +12,7 @@ import {
   writeElement,
 } from '../../server/index.ts'
 import type { ReadonlyRoster } from '../roster/index.ts'
-import { otherSessions, type PresenceContext, readdressed, subscribers } from './context.ts'
+import { otherResources, type PresenceContext, readdressed, sendPresenceOf, subscribers } from './context.ts'
 import { hasFrom } from './states.ts'
 import { requestStanza } from './subscriptions.ts'
 
@@ -72,6 +72,7 @@ function becomeAvailable(
   const isInitial = session.presence === undefined
   session.presence = withDelay(stanza, session.fullJid!, context.host.name)
   session.priority = priority
+  module.server.cluster?.availabilityChanged(session)
   send(context, session, stanza, roster)
   session.send(readdressed(stanza, session.fullJid!, session.fullJid))
   // Sending may have ended the session, if it does not take what it is sent.
@@ -79,9 +80,7 @@ function becomeAvailable(
 
   module.fireEvent('presence/initial', event)
   probeContacts(context, session, roster)
-  for (const other of otherSessions(context.host, session)) {
-    module.send(readdressed(other.presence!, other.fullJid!, session.fullJid), other)
-  }
+  sendPresenceOf(context, session.username!, session.fullJid!)
   // RFC 6121 §3.1.3: until the account answers, it is asked each time.
   for (const [from, request] of roster.requests) session.send(requestStanza(request, from, session.bareJid!))
   askAgain(context, session, roster)
@@ -97,6 +96,7 @@ function becomeUnavailable(
   const wasAvailable = session.presence !== undefined
   session.presence = undefined
   session.priority = 0
+  context.module.server.cluster?.availabilityChanged(session)
   // RFC 6121 §4.6.3: who was never available is gone for those only that it has sent directed presence to.
   if (wasAvailable) send(context, session, stanza, roster)
   const directed = context.directed.get(session)
@@ -117,7 +117,7 @@ function send(
 ): void {
   const from = session.fullJid!
   const isLeaving = stanza.attrs.type === 'unavailable'
-  for (const other of otherSessions(host, session)) {
+  for (const other of otherResources(host, session)) {
     module.send(readdressed(stanza, from, other.fullJid), session)
   }
   for (const to of subscribers(roster)) {

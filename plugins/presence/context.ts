@@ -1,6 +1,13 @@
 /** What the parts of the presence plugin share, and the small things that they all do. */
 
-import { type Host, type Module, type Origin, Stanza, type StreamSession } from '../../server/index.ts'
+import {
+  type Host,
+  type Module,
+  type Origin,
+  type Resource,
+  Stanza,
+  type StreamSession,
+} from '../../server/index.ts'
 import type { ReadonlyRoster, Rosters, RostersByHost } from '../roster/index.ts'
 
 /** The plugin on one host. */
@@ -29,21 +36,29 @@ export function readdressed(stanza: Stanza, from: string, to: string | undefined
   return copy
 }
 
-/** The resources of an account that have sent available presence. */
-export function* availableSessions(host: Host, username: string): Iterable<StreamSession> {
+/** The resources of an account that have sent available presence, at other processes too. */
+export function* availableResources(host: Host, username: string): Iterable<Resource> {
+  for (const resource of host.resourcesOf(username)) {
+    if (resource.available && !resource.destroyed) yield resource
+  }
+}
+
+/** Those that are connected to this process. */
+function* availableHere(host: Host, username: string): Iterable<StreamSession> {
   for (const session of host.accounts.get(username)?.sessions.values() ?? []) {
     if (session.presence !== undefined && !session.destroyed) yield session
   }
 }
 
-const NOBODY: readonly StreamSession[] = []
+const NOBODY: readonly Resource[] = []
 
 /** The account's other resources that have sent available presence. */
-export function otherSessions(host: Host, session: StreamSession): readonly StreamSession[] {
+export function otherResources(host: Host, session: StreamSession): readonly Resource[] {
   const sessions = host.accounts.get(session.username!)?.sessions
+  const isAlone = sessions?.size === 1 && sessions.get(session.resource!) === session
   // Most accounts have one session.
-  if (sessions?.size === 1 && sessions.get(session.resource!) === session) return NOBODY
-  return [...availableSessions(host, session.username!)].filter((other) => other !== session)
+  if (isAlone && host.server.cluster === undefined) return NOBODY
+  return [...availableResources(host, session.username!)].filter((other) => other !== session)
 }
 
 /**
@@ -52,19 +67,81 @@ export function otherSessions(host: Host, session: StreamSession): readonly Stre
  * @param to - full or bare JID, prepared
  * @returns how many there were
  */
-export function sendPresenceOf({ module, host }: PresenceContext, username: string, to: string): number {
-  let count = 0
-  for (const session of [...availableSessions(host, username)]) {
-    module.send(readdressed(session.presence!, session.fullJid!, to), session)
-    count++
+export function sendPresenceOf(context: PresenceContext, username: string, to: string): number {
+  const { host } = context
+  const count = [...availableResources(host, username)].length
+  sendPresenceFromHere(context, username, to)
+  // Presence is kept where its session is.
+  const { cluster } = host.server
+  if (cluster !== undefined) {
+    cluster.calls.tell(cluster.holdersOf(host, username), callName(SEND, host), { username, to })
   }
   return count
 }
 
+/** Sends somebody the presence of the available resources that are connected to this process. */
+function sendPresenceFromHere({ module, host }: PresenceContext, username: string, to: string): void {
+  for (const session of [...availableHere(host, username)]) {
+    if (session.fullJid !== to) module.send(readdressed(session.presence!, session.fullJid!, to), session)
+  }
+}
+
+/** Sends a stanza to the account's available resources. @param interested - also to those that only want the roster */
+export function sendToResources(
+  { host }: PresenceContext,
+  username: string,
+  stanza: Stanza,
+  interested: boolean,
+): void {
+  const text = stanza.toString()
+  sendTextHere(host, username, text, interested)
+  const { cluster } = host.server
+  if (cluster !== undefined) {
+    cluster.calls.tell(cluster.holdersOf(host, username), callName(DELIVER, host), {
+      username,
+      text,
+      interested,
+    })
+  }
+}
+
+function sendTextHere(host: Host, username: string, text: string, interested: boolean): void {
+  for (const session of [...(host.accounts.get(username)?.sessions.values() ?? [])]) {
+    if (session.presence !== undefined || (interested && session.interested)) session.sendText(text)
+  }
+}
+
+const SEND = 'presence/send'
+const DELIVER = 'presence/deliver'
+
+function callName(name: string, host: Host): string {
+  return `${name} ${host.name}`
+}
+
+/** Does for other processes what they ask of the account's resources here. @returns a function that ends it */
+export function serveOthers(context: PresenceContext): () => void {
+  const { host } = context
+  const { cluster } = host.server
+  if (cluster === undefined) return () => {}
+  const ends = [
+    cluster.calls.on(callName(SEND, host), (data) => {
+      const { username, to } = data as { username: string; to: string }
+      sendPresenceFromHere(context, username, to)
+    }),
+    cluster.calls.on(callName(DELIVER, host), (data) => {
+      const { username, text, interested } = data as { username: string; text: string; interested: boolean }
+      sendTextHere(host, username, text, interested)
+    }),
+  ]
+  return () => {
+    for (const end of ends) end()
+  }
+}
+
 /** Tells somebody that all available resources of an account are gone, for them. */
 export function sendUnavailableOf({ module, host }: PresenceContext, username: string, to: string): void {
-  for (const session of [...availableSessions(host, username)]) {
-    module.send(new Stanza('presence', { type: 'unavailable', from: session.fullJid, to }), session)
+  for (const resource of [...availableResources(host, username)]) {
+    module.send(new Stanza('presence', { type: 'unavailable', from: resource.fullJid, to }), resource)
   }
 }
 

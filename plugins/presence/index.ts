@@ -15,7 +15,8 @@ import {
 } from '../../server/index.ts'
 import type { Rosters, RostersByHost } from '../roster/index.ts'
 import { broadcastPresence } from './available.ts'
-import { availableSessions, clientOf, type PresenceContext } from './context.ts'
+import { availableResources, clientOf, type PresenceContext, serveOthers } from './context.ts'
+import { tellOfLost } from './lost.ts'
 import { answerForHost, answerProbe, mayProbe } from './probes.ts'
 import { hasFrom } from './states.ts'
 import {
@@ -55,6 +56,9 @@ export default definePlugin({
       directed: module.shared('presence/directed', () => new WeakMap<StreamSession, Set<string>>()),
       maxDirected: () => module.options.presence_max_directed,
     }
+
+    module.onUnload(serveOthers(context))
+    module.hook('resource-lost', ({ resource }) => tellOfLost(context, resource))
 
     const outbound = (event: StanzaEvent): unknown => {
       const { type } = event.stanza.attrs
@@ -131,10 +135,10 @@ function refuseType({ origin, stanza }: StanzaEvent): true {
 function deliverToAvailable({ host, rosters }: PresenceContext, { stanza }: StanzaEvent): unknown {
   const username = localOf(stanza.attrs.to!) ?? ''
   // Nobody is there: the most common case, and one where no roster matters.
-  if (!host.accounts.has(username)) return true
+  if (!host.isOnline(username)) return true
   // What follows an approval must not overtake it: a client does not know the contact before.
   const deliver = () => {
-    for (const session of availableSessions(host, username)) session.send(stanza)
+    for (const resource of [...availableResources(host, username)]) resource.send(stanza)
   }
   return rosters.after(username, deliver) ?? true
 }

@@ -45,7 +45,7 @@ export function answerProbe(context: PresenceContext, { stanza }: StanzaEvent): 
   }
   // A login probes every contact, and most are offline: their rosters need not be read to say that, if the
   // asker's own, which is in memory, shows the subscription.
-  if (!host.accounts.has(username) && hasTo(contactOf(context, from, to))) {
+  if (!host.isOnline(username) && hasTo(contactOf(context, from, to))) {
     sendFromBare(context, 'unavailable', to, asker)
     return true
   }

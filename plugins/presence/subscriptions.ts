@@ -3,12 +3,12 @@
 import { bareOf, localOf, Stanza, type StanzaEvent } from '../../server/index.ts'
 import type { Contact, SubscriptionRequest } from '../roster/index.ts'
 import {
-  availableSessions,
   clientOf,
   type PresenceContext,
   readdressed,
   sendFromBare,
   sendPresenceOf,
+  sendToResources,
   sendUnavailableOf,
 } from './context.ts'
 import {
@@ -98,7 +98,7 @@ export function receiveSubscription(
   const to = bareOf(stanza.attrs.to!)
   const username = localOf(to)
   if (username === undefined || from === to) return true
-  const { host, rosters } = context
+  const { rosters } = context
   const received = readdressed(stanza, from, to)
   if (type === 'subscribe') return receiveRequest(context, received, username)
 
@@ -106,10 +106,8 @@ export function receiveSubscription(
   return rosters.change(username, from, {
     edit,
     changed: (before, after) => {
-      for (const session of host.accounts.get(username)?.sessions.values() ?? []) {
-        // RFC 6121 §3.1.6 asks for the interested resources; clients without a roster want to know as well.
-        if (session.interested || session.presence !== undefined) session.send(received)
-      }
+      // RFC 6121 §3.1.6 asks for the interested resources; clients without a roster want to know as well.
+      sendToResources(context, username, received, true)
       if (before.item !== after.item) rosters.push(username, from)
       // RFC 6121 §3.3.3
       if (type === 'unsubscribe' && hasFrom(before)) sendUnavailableOf(context, username, from)
@@ -137,9 +135,7 @@ function receiveRequest(context: PresenceContext, received: Stanza, username: st
       } else sendFromBare(context, 'unavailable', to, from)
       resolve()
     }
-    const changed = () => {
-      for (const session of availableSessions(host, username)) session.send(received)
-    }
+    const changed = () => sendToResources(context, username, received, false)
     const edit = (contact: Contact) => subscribeIn(contact, request)
     rosters.change(username, from, { edit, decided, changed }).catch((error) => {
       if (answered) host.log.error('a subscription request could not be kept', { user: username, error })

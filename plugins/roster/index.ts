@@ -10,6 +10,7 @@ import {
   reply,
   type StreamSession,
 } from '../../server/index.ts'
+import { shareRosters } from './others.ts'
 import { Pairs } from './pairs.ts'
 import { readRosterSet } from './request.ts'
 import type { Contact, RosterItem, StoredRoster } from './roster.ts'
@@ -70,6 +71,7 @@ export default definePlugin({
     module.exports = rosters
     const byHost = module.shared<RostersByHost>('roster/hosts', () => new Map())
     byHost.set(host.name, rosters)
+    module.onUnload(shareRosters(host, rosters))
     module.onUnload(() => byHost.delete(host.name))
     module.addFeature(NS_ROSTER)
 

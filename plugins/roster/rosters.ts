@@ -41,6 +41,14 @@ export interface ContactChange {
   changed?(before: Contact, after: Contact): void
 }
 
+/** What other processes are told. */
+export interface RosterOthers {
+  /** A roster has been written. */
+  changed(username: string): void
+  /** Its resources are to be told of an item. */
+  pushed(username: string, jid: string): void
+}
+
 /** Thrown inside a store's update so that nothing is written. */
 class Unchanged extends Error {}
 
@@ -54,6 +62,8 @@ export class Rosters {
   private readonly limits: () => RosterLimits
   private readonly pairs: Pairs
   private readonly inMemory = new Map<string, Roster>()
+  /** Other processes that have sessions of the same accounts. */
+  others: RosterOthers | undefined
   /** Told when an item is written or removed, after whoever has changed it. */
   onItemChanged: ((username: string, jid: string, item: RosterItem | undefined) => void) | undefined
   // What is under way for an account; what comes next waits for it. The promises never reject.
@@ -129,6 +139,23 @@ export class Rosters {
 
   /** Tells the account's resources that have asked for the roster of an item's new state (RFC 6121 §2.1.6). */
   push(username: string, jid: string): void {
+    this.pushHere(username, jid)
+    this.others?.pushed(username, jid)
+  }
+
+  /** Another process has changed a roster: what is kept of it here is read again, ahead of whatever comes next. */
+  reread(username: string): Promise<void> {
+    return this.enqueue(username, async () => {
+      if (this.inMemory.has(username)) this.keep(username, Roster.decode(await this.store.get(username)))
+    })
+  }
+
+  /** As `push`, for another process that has changed the item. */
+  pushChanged(username: string, jid: string): Promise<void> | undefined {
+    return this.after(username, () => this.pushHere(username, jid))
+  }
+
+  private pushHere(username: string, jid: string): void {
     const account = this.host.accounts.get(username)
     if (account === undefined) return
     const item = this.inMemory.get(username)?.items.get(jid)
@@ -168,6 +195,7 @@ export class Rosters {
         return roster.encode()
       })
       this.keep(username, Roster.decode(stored))
+      this.others?.changed(username)
     } catch (error) {
       if (error instanceof Unchanged) return false
       throw error

@@ -81,6 +81,8 @@ export interface ServerOptions extends HostOptions {
   certificates?: string
   /** Where Redis is: one of `url`, `sentinels` and `cluster`. */
   redis?: Readonly<Record<string, unknown>>
+  cluster?: Readonly<Record<string, unknown>>
+  cluster_lease?: number
   log?: string | readonly unknown[] | Readonly<Record<string, unknown>>
   debug?: boolean
   pidfile?: string

@@ -2,6 +2,7 @@
 // and bounds. Names that Prosody does not have say so.
 
 import * as z from 'zod'
+import { clusterOption } from '../cluster/options.ts'
 import { redisOption } from '../redis/options.ts'
 import { STORAGE_KINDS } from '../storage/types.ts'
 import { rateLimits, ssl } from './connection-options.ts'
@@ -81,6 +82,18 @@ export const coreOptions = {
     scope: 'global',
     description: 'Where Redis is and how to log in to it, for `storage = "redis"`. Not of Prosody.',
     secret: true,
+  }),
+  cluster: option({
+    schema: clusterOption.optional(),
+    scope: 'global',
+    description: 'Whether several processes are one server, over Redis, and how. Not of Prosody.',
+    secret: true,
+  }),
+  cluster_lease: option({
+    schema: integer(1, 3600).default(10),
+    scope: 'global',
+    description:
+      'Seconds after which a process of the cluster that is not heard of is taken for dead. Not of Prosody.',
   }),
   authentication: option({
     schema: oneOf(['internal_hashed', 'internal_plain']).default('internal_hashed'),

@@ -53,6 +53,28 @@ let feeder: Connection | undefined
 const dirty: Connection[] = []
 let flushing = false
 
+/**
+ * Holds the connection back whose bytes are being worked on, because what they have led to is not taken elsewhere.
+ *
+ * @param held - those that are held back for that reason
+ */
+export function pauseFeeder(held: Set<Connection>): void {
+  if (feeder === undefined || feeder.shared || held.has(feeder)) return
+  held.add(feeder)
+  feeder.pause()
+  feeder.handler.paused?.()
+}
+
+/** Lets them go on, in a later turn. */
+export function resumeFeeders(held: ReadonlySet<Connection>): void {
+  setImmediate(() => {
+    for (const connection of held) {
+      connection.resume()
+      connection.handler.resumed?.()
+    }
+  })
+}
+
 function flushAll(): void {
   flushing = false
   // What a flush makes dirty again belongs to the next turn.
@@ -81,6 +103,7 @@ export class Connection implements SocketOwner {
   /** Those that are held back until this connection drains. */
   private feeders: Set<Connection> | undefined
   private goneListeners: (() => void)[] | undefined
+  private drainListeners: (() => void)[] | undefined
   private holds = 0
   private throttle: Throttle | undefined
   private linger: Timeout | undefined
@@ -149,7 +172,7 @@ export class Connection implements SocketOwner {
     }
     this.queue = ''
     if (this.stall === undefined) this.socket.write(text, 'utf8')
-    else this.socket.write(text, 'utf8', () => this.drained())
+    else this.socket.write(text, 'utf8', () => this.written())
   }
 
   private writePiece(text: string): void {
@@ -159,7 +182,7 @@ export class Connection implements SocketOwner {
     this.pieceUnderWay = true
     this.socket.write(text.slice(0, end), 'utf8', () => {
       this.pieceUnderWay = false
-      this.drained()
+      this.written()
       this.flush()
     })
   }
@@ -310,7 +333,20 @@ export class Connection implements SocketOwner {
     this.timers.after(-throttle.allowance / rate, () => this.resume())
   }
 
-  private drained(): void {
+  /**
+   * Waits, if more is to be sent to the peer than is good, until that is sent.
+   *
+   * @returns undefined if there is nothing to wait for
+   */
+  drained(): Promise<void> | undefined {
+    if (this.gone || this.waiting <= HIGH_WATER) return undefined
+    return new Promise((resolve) => {
+      this.drainListeners ??= []
+      this.drainListeners.push(resolve)
+    })
+  }
+
+  private written(): void {
     if (this.stall !== undefined && this.waiting < LOW_WATER) this.relieved()
   }
 
@@ -340,16 +376,13 @@ export class Connection implements SocketOwner {
   private relieved(): void {
     this.stall?.cancel()
     this.stall = undefined
+    for (const listener of this.drainListeners ?? []) listener()
+    this.drainListeners = undefined
     const { feeders } = this
     if (feeders === undefined) return
     this.feeders = undefined
     // Later: this may be called from within the work on what one of them has sent.
-    setImmediate(() => {
-      for (const connection of feeders) {
-        connection.resume()
-        connection.handler.resumed?.()
-      }
-    })
+    resumeFeeders(feeders)
   }
 
   inputEnded(socket: Socket): void {

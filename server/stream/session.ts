@@ -5,7 +5,7 @@ import type { Logger } from '../log.ts'
 import type { TlsMaterial } from '../net/certificates.ts'
 import type { Connection, ConnectionHandler } from '../net/connection.ts'
 import { randomText } from '../random-text.ts'
-import type { Origin, SessionType } from '../session.ts'
+import type { Resource, SessionType } from '../session.ts'
 import { NS_STREAM, NS_STREAM_ERRORS } from '../stanza/namespaces.ts'
 import { escapeAttribute } from '../stanza/serialize.ts'
 import { Stanza, writeElement } from '../stanza/stanza.ts'
@@ -38,7 +38,9 @@ let sessionCount = 0
 const ENDED = endedTokenizer()
 
 /** One stream of a client or component. */
-export class StreamSession implements Origin, TokenizerHandler, ConnectionHandler {
+export class StreamSession implements Resource, TokenizerHandler, ConnectionHandler {
+  /** Tells it from all others of this process, ever. */
+  readonly id = (++sessionCount).toString(36)
   type: SessionType
   host: Host | undefined
   readonly connection: Connection
@@ -89,9 +91,13 @@ export class StreamSession implements Origin, TokenizerHandler, ConnectionHandle
     this.connection = connection
     this.profile = profile
     this.type = type
-    this.log = log.child(`${profile.name}${(++sessionCount).toString(36)}`)
+    this.log = log.child(`${profile.name}${this.id}`)
     this.tokenizer = new Tokenizer(this, profile.limits)
     connection.handler = this
+  }
+
+  get available(): boolean {
+    return this.presence !== undefined
   }
 
   /** Whether nothing can be sent to the peer any more. */

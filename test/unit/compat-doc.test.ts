@@ -56,6 +56,7 @@ describe('prosody-compat.lua.md', () => {
 
   it('names no event that nothing fires', () => {
     const code = ['server/router.ts', 'server/server.ts', 'server/binding.ts', 'plugins/disco/index.ts']
+      .concat('server/cluster/cluster.ts')
       .concat(
         'plugins/disco/accounts.ts',
         'plugins/c2s.ts',

@@ -1,0 +1,33 @@
+/** Rosters at several processes: a change at one of them is told to those that keep the roster, too. */
+
+import type { Host } from '../../server/index.ts'
+import type { Rosters } from './rosters.ts'
+
+/**
+ * Tells other processes of a cluster what changes here, and hears of what changes there. Both are in order with the
+ * stanzas that go with the changes.
+ *
+ * @returns a function that ends it
+ */
+export function shareRosters(host: Host, rosters: Rosters): () => void {
+  const { cluster } = host.server
+  if (cluster === undefined) return () => {}
+  const changed = `roster/changed ${host.name}`
+  const pushed = `roster/pushed ${host.name}`
+  const tell = (username: string, name: string, data: unknown) =>
+    cluster.calls.tell(cluster.holdersOf(host, username), name, data)
+  rosters.others = {
+    changed: (username) => tell(username, changed, username),
+    pushed: (username, jid) => tell(username, pushed, { username, jid }),
+  }
+  const ends = [
+    cluster.calls.on(changed, (username) => rosters.reread(username as string)),
+    cluster.calls.on(pushed, (data) => {
+      const { username, jid } = data as { username: string; jid: string }
+      return rosters.pushChanged(username, jid)
+    }),
+  ]
+  return () => {
+    for (const end of ends) end()
+  }
+}

@@ -1,0 +1,110 @@
+/** Calls by name from one process to others: the plugins' part of being one server. */
+
+import type { Logger } from '../log.ts'
+import type { Bus, Member } from './bus.ts'
+import { encodeAnswer, encodeCall } from './wire.ts'
+
+/** Works on a call; what it returns, or what its promise gives, is the answer to who has asked. */
+export type CallHandler = (data: unknown, from: Member) => unknown
+
+interface Question {
+  readonly missing: Set<string>
+  readonly answers: Map<string, unknown>
+  settle(): void
+}
+
+export class Calls {
+  private readonly bus: Bus
+  private readonly log: Logger
+  private readonly handlers = new Map<string, CallHandler>()
+  private readonly open = new Map<string, Question>()
+  private count = 0
+
+  constructor(bus: Bus, log: Logger) {
+    this.bus = bus
+    this.log = log
+  }
+
+  /** @returns a function that takes the handler away */
+  on(name: string, handler: CallHandler): () => void {
+    this.handlers.set(name, handler)
+    return () => {
+      if (this.handlers.get(name) === handler) this.handlers.delete(name)
+    }
+  }
+
+  /** Tells some other processes, in order with the stanzas for them. */
+  tell(members: Iterable<string>, name: string, data: unknown): void {
+    const text = encodeCall(name, '', data)
+    for (const id of members) if (id !== this.bus.self.id) this.bus.send(id, text)
+  }
+
+  /** Tells all other processes. */
+  tellAll(name: string, data: unknown): void {
+    this.tell(this.bus.members.keys(), name, data)
+  }
+
+  /**
+   * Asks some other processes.
+   *
+   * @param milliseconds - to wait at most
+   * @returns what they have answered, by member; who has died, or took too long, is missing
+   */
+  ask(
+    members: Iterable<string>,
+    name: string,
+    data: unknown,
+    milliseconds: number,
+  ): Promise<ReadonlyMap<string, unknown>> {
+    const missing = new Set([...members].filter((id) => id !== this.bus.self.id && this.bus.members.has(id)))
+    const answers = new Map<string, unknown>()
+    if (missing.size === 0) return Promise.resolve(answers)
+    const id = `${++this.count}`
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => settle(), milliseconds)
+      const settle = () => {
+        clearTimeout(timer)
+        this.open.delete(id)
+        resolve(answers)
+      }
+      this.open.set(id, { missing, answers, settle })
+      const text = encodeCall(name, id, data)
+      for (const member of [...missing]) {
+        this.bus.send(member, text, { lost: () => this.without(member) })
+      }
+    })
+  }
+
+  // What other processes send.
+
+  async called(from: Member, name: string, question: string, data: unknown): Promise<void> {
+    let answer: unknown
+    try {
+      // Another version of the program may know calls that this one does not.
+      answer = await this.handlers.get(name)?.(data, from)
+    } catch (error) {
+      this.log.error('a call of another process failed', { call: name, error })
+    }
+    if (question !== '' && this.bus.members.has(from.id)) {
+      this.bus.send(from.id, encodeAnswer(`${question} ${this.bus.self.id}`, answer))
+    }
+  }
+
+  answered(question: string, data: unknown): void {
+    const [id = '', member = ''] = question.split(' ')
+    const open = this.open.get(id)
+    if (open === undefined || !open.missing.delete(member)) return
+    open.answers.set(member, data)
+    if (open.missing.size === 0) open.settle()
+  }
+
+  left(member: Member): void {
+    this.without(member.id)
+  }
+
+  private without(member: string): void {
+    for (const open of [...this.open.values()]) {
+      if (open.missing.delete(member) && open.missing.size === 0) open.settle()
+    }
+  }
+}

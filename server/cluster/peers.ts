@@ -1,0 +1,128 @@
+/** Sessions and connections of other processes, as handlers meet them here: something to send to. */
+
+import type { Host } from '../host.ts'
+import { bareOf, localOf, resourceOf } from '../jid.ts'
+import type { Logger } from '../log.ts'
+import type { Peer, Resource, SessionType } from '../session.ts'
+import type { Stanza } from '../stanza/stanza.ts'
+import type { Member } from './bus.ts'
+import type { Key } from './wire.ts'
+
+/** Takes to its process what a remote peer is sent. */
+export interface PeerLink {
+  sendStanza(peer: RemotePeer, stanza: Stanza): void
+  sendText(peer: RemotePeer, text: string): void
+}
+
+/** When it began. */
+export interface Beginning {
+  /** Grows with each bound session and each connection of the cluster. */
+  readonly sequence: number
+  /** Unix time in seconds. */
+  readonly since: number
+}
+
+/** There is one object for each, so that who is meant can be told by `===`. */
+export class RemotePeer implements Peer {
+  readonly type: SessionType
+  readonly host: Host
+  readonly log: Logger
+  readonly member: Member
+  readonly key: Key
+  /** Grows with each bound session and each connection of the cluster: who was earlier. */
+  readonly sequence: number
+  readonly since: number
+  destroyed = false
+  private readonly link: PeerLink
+  private held: (() => void)[] | undefined
+  private holds = 0
+
+  constructor(link: PeerLink, member: Member, key: Key, host: Host, { sequence, since }: Beginning) {
+    this.since = since
+    this.type = key.kind === 's' ? 'c2s' : 'component'
+    this.host = host
+    this.log = host.log
+    this.member = member
+    this.key = key
+    this.sequence = sequence
+    this.link = link
+  }
+
+  get fullJid(): string | undefined {
+    return this.key.kind === 's' ? this.key.jid : undefined
+  }
+
+  send(stanza: Stanza): void {
+    if (!this.destroyed) this.link.sendStanza(this, stanza)
+  }
+
+  sendText(text: string): void {
+    if (!this.destroyed) this.link.sendText(this, text)
+  }
+
+  /** What comes from it next waits until this has settled. */
+  hold(until: Promise<unknown>): void {
+    this.holds++
+    const release = () => this.release()
+    until.then(release, release)
+  }
+
+  /**
+   * Works on what has come from it, when that is no longer held back.
+   *
+   * @returns a promise if it waits
+   */
+  work(action: () => void): void | Promise<void> {
+    if (this.holds === 0) {
+      action()
+      return
+    }
+    return new Promise((resolve) => {
+      this.held ??= []
+      this.held.push(() => {
+        action()
+        resolve()
+      })
+    })
+  }
+
+  private release(): void {
+    this.holds--
+    while (this.holds === 0 && this.held !== undefined) {
+      const next = this.held.shift()
+      if (next === undefined) this.held = undefined
+      else next()
+    }
+  }
+}
+
+/** A client that is bound at another process. */
+export class RemoteResource extends RemotePeer implements Resource {
+  readonly username: string
+  readonly resource: string
+  readonly bareJid: string
+  available = false
+  priority = 0
+
+  constructor(link: PeerLink, member: Member, key: Key, host: Host, beginning: Beginning) {
+    super(link, member, key, host, beginning)
+    this.username = localOf(key.jid)!
+    this.resource = resourceOf(key.jid)!
+    this.bareJid = bareOf(key.jid)
+  }
+
+  override get fullJid(): string {
+    return this.key.jid
+  }
+}
+
+/** A connection of a component to another process. */
+export class RemoteConnection extends RemotePeer {
+  /** Whether others may stand beside it. */
+  readonly shares: boolean
+
+  constructor(link: PeerLink, member: Member, key: Key, host: Host, beginning: Beginning, shares: boolean) {
+    super(link, member, key, host, beginning)
+    this.shares = shares
+  }
+}
