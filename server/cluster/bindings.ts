@@ -2,7 +2,6 @@
 
 import { type ConflictPolicy, insertBound, nextFree, randomResource, refusalOf } from '../binding.ts'
 import { prepareResource } from '../jid.ts'
-import type { Server } from '../server.ts'
 import { StanzaError } from '../stanza/errors.ts'
 import { StreamError } from '../stream/errors.ts'
 import type { StreamSession } from '../stream/session.ts'
@@ -16,12 +15,10 @@ const KICK_MS = 5000
 const KICK = 'cluster/kick'
 
 export class Bindings {
-  private readonly server: Server
   private readonly cluster: Cluster
   private readonly registry: AccountRegistry
 
-  constructor(server: Server, cluster: Cluster, registry: AccountRegistry) {
-    this.server = server
+  constructor(cluster: Cluster, registry: AccountRegistry) {
     this.cluster = cluster
     this.registry = registry
     cluster.calls.on(KICK, (data) => this.kicked(data))
@@ -141,11 +138,7 @@ export class Bindings {
 
   /** Ends a session for another one that has its resource now. Its unavailable presence is under way then. */
   private kicked(id: unknown): true {
-    for (const session of this.server.sessions) {
-      if (session.id === id && session.type === 'c2s') {
-        session.close(new StreamError('conflict', 'Replaced by a new connection'))
-      }
-    }
+    this.cluster.sessionOf(id as string)?.close(new StreamError('conflict', 'Replaced by a new connection'))
     return true
   }
 }

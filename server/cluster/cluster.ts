@@ -64,7 +64,7 @@ export class Cluster implements BusHandler {
     this.tag = `${TAG_MARK}${bus.self.info.tag}.`
     this.directory = new Directory(this, server.hosts, this)
     this.calls = new Calls(bus, log)
-    this.bindings = new Bindings(server, this, registry)
+    this.bindings = new Bindings(this, registry)
     this.calls.on(END_CONNECTION, (id) => {
       this.known.get(id as string)?.close(new StreamError('conflict', 'Replaced by a new connection'))
       return true
@@ -152,6 +152,11 @@ export class Cluster implements BusHandler {
     const holders = new Set<string>()
     for (const { member } of this.directory.resourcesOf(`${username}@${host.name}`)) holders.add(member.id)
     return holders
+  }
+
+  /** The session or connection of this process that the others know by this id. */
+  sessionOf(id: string): StreamSession | undefined {
+    return this.known.get(id)
   }
 
   /** Resources of one account, here and elsewhere, by who was bound first. */
@@ -367,6 +372,8 @@ export class Cluster implements BusHandler {
       sessions: this.known.size,
     })
     for (const session of [...this.known.values()]) {
+      // The others have been told that it is gone, and may see another in its place by now.
+      session.presence = undefined
       session.close(new StreamError('reset', 'This process was cut off from the others'))
     }
     this.known.clear()

@@ -194,6 +194,12 @@ describePeer('a cluster of processes', redisAvailable(), () => {
     const nurse = await enter(1, 'nurse@capulet.lit/hall')
     juliet.send("<message type='chat' id='hall' to='nurse@capulet.lit'><body>x</body></message>")
     await nurse.withId('hall')
+    // Nobody has been told that the one in its place is gone.
+    expect(
+      juliet.received.filter(
+        ({ name, attrs }) => name === 'presence' && attrs.from === romeo.jid && attrs.type === 'unavailable',
+      ),
+    ).toEqual([])
   }, 60_000)
 
   it.each([
