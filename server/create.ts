@@ -28,12 +28,15 @@ function isConfig(options: ServerOptions | Config): options is Config {
 /**
  * Opens the log that the options `log`, `debug` and `log_format` describe; what of them can not be honoured is
  * logged as a warning.
+ *
+ * @param worker - the number of the worker whose log it is, which its lines then tell
  */
-export function openLog(config: Config): Log {
+export function openLog(config: Config, worker?: number): Log {
   const log = createLogger(config.get('*', 'log'), {
     directory: config.directory,
     format: readOption(config, '*', 'log_format', coreOptions.log_format),
     debug: readOption(config, '*', 'debug', coreOptions.debug),
+    worker,
   })
   for (const problem of log.problems) log.logger.warn(problem)
   return log

@@ -31,6 +31,8 @@ export interface LogSettings {
   debug?: boolean
   /** `text` (default) for people, `json` for one JSON object a line. */
   format?: 'text' | 'json'
+  /** The number of the worker that logs, where several processes write into one log. */
+  worker?: number | undefined
 }
 
 export interface Log {
@@ -78,7 +80,7 @@ export function createLogger(option: unknown, settings: LogSettings): Log {
   const root = pino(
     {
       level: lowest ?? 'silent',
-      base: { pid: process.pid },
+      base: { pid: process.pid, ...(settings.worker !== undefined && { worker: settings.worker }) },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },

@@ -39,6 +39,8 @@ export interface DelegationMetrics {
   unavailable: number
   /** Milliseconds between a request and the manager's reply, since the host was loaded; to some 5 per cent. */
   replyMs: { median: number | undefined; p99: number | undefined }
+  /** How often a reply took so many milliseconds: what several processes have counted can be added up. */
+  replyTimes: [milliseconds: number, count: number][]
 }
 
 /** Buckets between a time and its double. */
@@ -73,8 +75,20 @@ export class ReplyTimes {
       if (left <= 0) break
       bucket++
     }
-    return Number((SHORTEST * 2 ** ((bucket + 0.5) / STEPS)).toPrecision(3))
+    return middleOf(bucket)
   }
+
+  /** Those that were added: the middle of a bucket, in milliseconds, and how many there are in it. */
+  counts(): [milliseconds: number, count: number][] {
+    const counts: [number, number][] = []
+    for (const [bucket, count] of this.buckets.entries())
+      if (count > 0) counts.push([middleOf(bucket), count])
+    return counts
+  }
+}
+
+function middleOf(bucket: number): number {
+  return Number((SHORTEST * 2 ** ((bucket + 0.5) / STEPS)).toPrecision(3))
 }
 
 let turn: number | undefined
@@ -164,6 +178,7 @@ export function metricsRow(
     timedOut,
     unavailable,
     replyMs: { median: replyTimes.quantile(0.5), p99: replyTimes.quantile(0.99) },
+    replyTimes: replyTimes.counts(),
   }
 }
 

@@ -4,8 +4,13 @@ import * as z from 'zod'
 import type { Server } from '../server.ts'
 import type { ReloadOutcome } from './answers.ts'
 import type { AdminCommand } from './channel.ts'
-import { delegationsOf } from './delegations.ts'
-import { endSessions } from './end-sessions.ts'
+import {
+  accountSchema,
+  allDelegationsOf,
+  clusterStatus,
+  endSessionsEverywhere,
+  tellReload,
+} from './cluster-calls.ts'
 import { AdminError, type AdminRequest } from './protocol.ts'
 import { type ProcessStatus, statusOf } from './status.ts'
 
@@ -17,27 +22,38 @@ export interface ServerProcessView {
   reload(): Promise<ReloadOutcome>
 }
 
-const hostSchema = z.looseObject({ host: z.string().optional() })
-const accountSchema = z.looseObject({
-  host: z.string(),
-  username: z.string(),
-  reason: z.enum(['deleted', 'password']),
-})
+/** Commands, by name. */
+export type AdminCommands = Readonly<Record<string, AdminCommand>>
 
-/** The commands, by name. */
-export function adminCommands(process: ServerProcessView): Readonly<Record<string, AdminCommand>> {
+const hostSchema = z.looseObject({ host: z.string().optional() })
+const ownSchema = z.looseObject({ own: z.array(z.string()) })
+
+/** What can be asked of a server, or of one of the processes that are one. */
+export function adminCommands(process: ServerProcessView): AdminCommands {
   const { server } = process
   return {
-    status: () => statusOf(server, () => process.status()),
-    delegations: (request) => delegationsOf(server, parameters(request, hostSchema).host),
-    reload: () => process.reload(),
-    'end-sessions': (request) => {
-      const { host: name, username, reason } = parameters(request, accountSchema)
-      const host = server.hosts.get(name)
-      if (host === undefined) return { sessions: 0 }
-      const { count, gone } = endSessions(server, host, username, reason)
-      gone.catch((error) => host.log.error('what a deleted account has stored may be left', { error }))
-      return { sessions: count }
+    status: async () => {
+      const own = statusOf(server, () => process.status())
+      if (server.cluster === undefined) return own
+      return { ...(await own), cluster: await clusterStatus(server, server.cluster, await own) }
+    },
+    delegations: (request) => allDelegationsOf(server, parameters(request, hostSchema).host),
+    reload: async () => {
+      const outcome = await process.reload()
+      if (server.cluster === undefined || !outcome.taken) return outcome
+      return { ...outcome, told: tellReload(server.cluster, []) }
+    },
+    'end-sessions': (request) => endSessionsEverywhere(server, parameters(request, accountSchema)),
+  }
+}
+
+/** What a supervisor asks of a worker besides. */
+export function workerCommands(process: ServerProcessView): AdminCommands {
+  return {
+    'reload-worker': () => process.reload(),
+    'tell-reload': (request) => {
+      const { cluster } = process.server
+      return { told: cluster === undefined ? [] : tellReload(cluster, parameters(request, ownSchema).own) }
     },
   }
 }

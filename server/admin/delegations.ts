@@ -2,7 +2,7 @@
 
 import * as z from 'zod'
 import type { Server } from '../server.ts'
-import { type DelegationFigures, delegationSchema } from './answers.ts'
+import { type CountedDelegation, countedDelegationSchema } from './answers.ts'
 import { AdminError } from './protocol.ts'
 
 /** The shared table in which plugins put what they have counted, by name. */
@@ -11,12 +11,12 @@ type Metrics = Map<string, () => unknown>
 const providedSchema = z.array(z.looseObject({}))
 
 /**
- * Every delegated namespace, by host and namespace.
+ * Every delegated namespace, by host and namespace, as far as this process has to do with it.
  *
  * @param host - only of this host
  * @throws AdminError if there is no such host, or an Error if the plugin's figures are not of the expected form
  */
-export function delegationsOf(server: Server, host?: string): DelegationFigures[] {
+export function delegationsOf(server: Server, host?: string): CountedDelegation[] {
   if (host !== undefined && !server.hosts.has(host)) {
     const hosts = [...server.hosts.values()].filter(({ hostType }) => hostType === 'host')
     const names = hosts.map(({ name }) => name).join(', ')
@@ -25,7 +25,7 @@ export function delegationsOf(server: Server, host?: string): DelegationFigures[
   const metrics = server.sharedTable<Metrics>('metrics', () => new Map())
   const provided = providedSchema.parse(metrics.get('delegation')?.() ?? [])
   return provided
-    .map((figures) => delegationSchema.parse(normalised(figures)))
+    .map((figures) => countedDelegationSchema.parse(normalised(figures)))
     .filter((figures) => host === undefined || figures.host === host)
     .sort((a, b) => compare(a.host, b.host) || compare(a.namespace, b.namespace))
 }

@@ -6,7 +6,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { Host } from '../host.ts'
 import type { Server } from '../server.ts'
 import type { StreamSession } from '../stream/session.ts'
-import type { ServerStatus } from './answers.ts'
+import type { OwnStatus } from './answers.ts'
 
 const { version } = createRequire(import.meta.url)('legate/package.json') as { version: string }
 
@@ -14,10 +14,10 @@ const { version } = createRequire(import.meta.url)('legate/package.json') as { v
 const SAMPLE = 200
 
 /** What the server itself does not know. */
-export type ProcessStatus = Pick<ServerStatus, 'state' | 'configuredAt' | 'log'>
+export type ProcessStatus = Pick<OwnStatus, 'state' | 'configuredAt' | 'log'>
 
 /** @param around - read when all else is known */
-export async function statusOf(server: Server, around: () => ProcessStatus): Promise<ServerStatus> {
+export async function statusOf(server: Server, around: () => ProcessStatus): Promise<OwnStatus> {
   const before = performance.eventLoopUtilization()
   await wait(SAMPLE, undefined, { ref: false })
   const now = performance.eventLoopUtilization()
@@ -88,7 +88,7 @@ function componentOf(
   server: Server,
   { name }: Host,
   sessions: readonly StreamSession[] = [],
-): ServerStatus['components'][number] {
+): OwnStatus['components'][number] {
   return {
     name,
     external: server.modules.isLoaded(name, 'component'),

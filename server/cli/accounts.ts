@@ -6,6 +6,7 @@ import type { EndReason } from '../admin/end-sessions.ts'
 import { type UserError, Users } from '../auth/users.ts'
 import { type Config, coreOptions, readOption } from '../config/index.ts'
 import { joinJid, prepareDomain, prepareJid, prepareLocal } from '../jid.ts'
+import { escapeUnsafe } from '../log-text.ts'
 import { dataPathOf, storageKindOf } from '../server.ts'
 import { readConfig } from './config-file.ts'
 import { type ConfiguredStorage, openConfigured } from './configured-storage.ts'
@@ -90,8 +91,16 @@ export async function deleteUser(configFile: string | undefined, jid: string): P
 async function endSessions(config: Config, { username, host }: Account, reason: EndReason): Promise<void> {
   const question = { command: 'end-sessions', host, username, reason }
   try {
-    const { sessions } = await askServer(config, question, endedSchema)
+    const { sessions, silent = [] } = await askServer(config, question, endedSchema)
     if (sessions > 0) console.log(`${plural(sessions, 'session')} of it ended.`)
+    if (silent.length > 0) {
+      const names = escapeUnsafe(silent.join(', '))
+      console.error(
+        reason === 'deleted'
+          ? `These processes do not answer, and end its sessions when they can: ${names}`
+          : `These processes do not answer, so its sessions there stay open: ${names}`,
+      )
+    }
   } catch (error) {
     if (error instanceof NotRunning) return
     if (!(error instanceof CommandError)) throw error

@@ -1,7 +1,7 @@
 // The command `legate`: its subcommands, and what each is told.
 
 import { createRequire } from 'node:module'
-import { Command, CommanderError, Option } from 'commander'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { addUser, changePassword, deleteUser, register } from './accounts.ts'
 import { check } from './check.ts'
 import { CONFIG_PLACES } from './config-file.ts'
@@ -10,6 +10,8 @@ import { EXIT, explain } from './failure.ts'
 import { reload } from './reload.ts'
 import { start } from './start.ts'
 import { status } from './status.ts'
+import { startWorker } from './worker.ts'
+import { MOST_WORKERS } from './worker-config.ts'
 
 const { version } = createRequire(import.meta.url)('legate/package.json') as { version: string }
 
@@ -18,6 +20,8 @@ interface Options {
   config?: string
   json?: boolean
   disconnect?: boolean
+  workers?: number
+  worker?: number
 }
 
 const program = new Command('legate')
@@ -62,14 +66,28 @@ function command(
   for (const option of options) declared.addOption(option)
 }
 
+function workerCount(text: string): number {
+  const count = Number(text)
+  if (/^\d+$/.test(text) && count >= 2 && count <= MOST_WORKERS) return count
+  throw new InvalidArgumentError(
+    `It must be a number from 2 to ${MOST_WORKERS}; without it there is one process.`,
+  )
+}
+
 const JSON_OPTION = new Option('--json', 'Write JSON, for programs.')
 
 command(
   'start',
   'Run the server in the foreground.',
   'Run the server in the foreground. SIGTERM and SIGINT (Ctrl-C) end all streams properly; a second one ends ' +
-    'the server at once. SIGHUP reads the configuration again and reopens the log files.',
-  (config) => start(config),
+    'the server at once. SIGHUP reads the configuration again and reopens the log files.\n\n' +
+    'With --workers it is several processes that share the ports and are one server by the option cluster. One ' +
+    'that dies is started again, and they end one after another.',
+  (config, _, { workers, worker }) =>
+    worker === undefined ? start(config, workers) : startWorker(config, worker),
+  new Option('--workers <number>', `How many processes, 2 to ${MOST_WORKERS}.`).argParser(workerCount),
+  // What the processes are started with.
+  new Option('--worker <number>').argParser(Number).hideHelp(),
 )
 command(
   'check',

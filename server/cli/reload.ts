@@ -7,7 +7,7 @@ import { readConfig } from './config-file.ts'
 import { ConfigRefused, EXIT } from './failure.ts'
 import { formatFinding, inOrder, mayColour, shortPath } from './findings.ts'
 import { askServer } from './running-server.ts'
-import { loggedLines } from './status.ts'
+import { loggedLines } from './status-tables.ts'
 import { printJson } from './text.ts'
 
 /** Milliseconds: a configuration may take its time, and there may be many hosts with keys to read. */
@@ -42,7 +42,7 @@ function safe({ message, position, ...problem }: ConfigProblem): ConfigProblem {
   }
 }
 
-function tell({ taken, config, hosts, problems, nextStart, logged }: ReloadOutcome): void {
+function tell({ taken, config, hosts, problems, nextStart, logged, told = [] }: ReloadOutcome): void {
   for (const problem of inOrder(problems)) {
     console.log(formatFinding(safe(problem), mayColour(process.stdout)))
   }
@@ -58,4 +58,10 @@ function tell({ taken, config, hosts, problems, nextStart, logged }: ReloadOutco
   }
   const path = config === undefined ? 'The configuration' : escapeUnsafe(shortPath(config))
   console.log(`${path} is read again. Hosts and components that are served: ${hosts}.`)
+  if (told.length > 0) {
+    const names = escapeUnsafe(told.join(', '))
+    console.log(
+      `Other processes were told to read their own, and their logs tell what became of it: ${names}.`,
+    )
+  }
 }

@@ -31,6 +31,8 @@ const READ_ONCE = [
   'c2s_interfaces',
   'component_ports',
   'component_interfaces',
+  'cluster',
+  'cluster_lease',
 ] as const
 
 /** A configuration that was read again, and what there is to tell about it. */
@@ -83,7 +85,19 @@ export class ServerProcess implements ServerProcessView {
   watch(): void {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.interrupted(signal))
     process.on('SIGHUP', () => this.hangUp())
+    this.watchCrashes()
+  }
+
+  /** Takes crashes alone: for a worker, whom its supervisor tells what to do. */
+  watchCrashes(): void {
     process.on('uncaughtException', (error, origin) => this.crashed(error, origin))
+  }
+
+  /** Ends the server in order, if it does not end already. @param code - for the process to exit with */
+  stop(code: number, why: Record<string, unknown>): void {
+    if (this.isEnding()) return
+    this.log.logger.info('stopping', why)
+    void this.end(code)
   }
 
   /**
@@ -118,8 +132,7 @@ export class ServerProcess implements ServerProcessView {
       this.log.logger.warn('ending at once', { signal })
       process.exit(EXIT.failed)
     }
-    this.log.logger.info('stopping', { signal })
-    void this.end(EXIT.ok)
+    this.stop(EXIT.ok, { signal })
   }
 
   /** Something has failed that nobody expected: what the server would do from here on, nobody knows. */
@@ -152,14 +165,8 @@ export class ServerProcess implements ServerProcessView {
     this.ended(result)
   }
 
-  /** Waits until the log is written, or nobody takes it. */
-  async closeLog(): Promise<void> {
-    let late: NodeJS.Timeout | undefined
-    const deadline = new Promise<void>((resolve) => {
-      late = setTimeout(resolve, LOG_DEADLINE)
-    })
-    await Promise.race([this.log.close(), deadline])
-    clearTimeout(late)
+  closeLog(): Promise<void> {
+    return closeLog(this.log)
   }
 
   /** Reopens the log and reads the configuration again: at SIGHUP, or when one came before `watch`. */
@@ -204,7 +211,7 @@ export class ServerProcess implements ServerProcessView {
     try {
       read = await this.reread()
     } catch (error) {
-      return { ...outcome, taken: false, problems: this.reloadFailed(error) }
+      return { ...outcome, taken: false, problems: reloadFailed(error, logger) }
     }
     this.refuseAtEnd()
     const { config, problems } = read
@@ -217,24 +224,34 @@ export class ServerProcess implements ServerProcessView {
     try {
       await this.server.reload(config)
     } catch (error) {
-      return { ...outcome, taken: false, problems: this.reloadFailed(error), logged: logged() }
+      return { ...outcome, taken: false, problems: reloadFailed(error, logger), logged: logged() }
     }
     this.configuredAt = Date.now()
     const hosts = this.server.hosts.size
     logger.info('configuration reloaded', { hosts })
     return { ...outcome, taken: true, hosts, problems: [...problems], nextStart, logged: logged() }
   }
+}
 
-  private reloadFailed(error: unknown): ConfigProblem[] {
-    const { logger } = this.log
-    const known = error instanceof ConfigError || error instanceof ConfigRefused
-    if (known) tellProblems(error.problems, logger)
-    else logger.error('the configuration could not be read again', { error, internal: true })
-    logger.error('the configuration has mistakes: the server goes on with the old one')
-    if (known) return [...error.problems]
-    const message = `the configuration could not be read again: ${error instanceof Error ? error.message : error}`
-    return [{ severity: 'error', message }]
-  }
+/** Logs why a configuration is not taken. @returns the same, for who has asked for it */
+export function reloadFailed(error: unknown, logger: Logger): ConfigProblem[] {
+  const known = error instanceof ConfigError || error instanceof ConfigRefused
+  if (known) tellProblems(error.problems, logger)
+  else logger.error('the configuration could not be read again', { error, internal: true })
+  logger.error('the configuration has mistakes: the server goes on with the old one')
+  if (known) return [...error.problems]
+  const message = `the configuration could not be read again: ${error instanceof Error ? error.message : error}`
+  return [{ severity: 'error', message }]
+}
+
+/** Waits until the log is written, or nobody takes it. */
+export async function closeLog(log: Log): Promise<void> {
+  let late: NodeJS.Timeout | undefined
+  const deadline = new Promise<void>((resolve) => {
+    late = setTimeout(resolve, LOG_DEADLINE)
+  })
+  await Promise.race([log.close(), deadline])
+  clearTimeout(late)
 }
 
 /** Logs what there is to tell about a configuration. */

@@ -70,6 +70,16 @@ export function dateTime(milliseconds: number): string {
   return `${day} ${[time.getHours(), time.getMinutes(), time.getSeconds()].map(twoDigits).join(':')}`
 }
 
+/** `12 %` @param part - of one */
+export function percent(part: number): string {
+  return `${Math.round(part * 100)} %`
+}
+
+/** `12 kB`, and of less `340 B` */
+export function kilobytes(bytes: number): string {
+  return bytes < 1000 ? `${bytes} B` : `${Math.round(bytes / 1e3)} kB`
+}
+
 /** `85 MB` */
 export function megabytes(bytes: number): string {
   return `${Math.round(bytes / 1e6)} MB`

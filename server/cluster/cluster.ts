@@ -259,7 +259,7 @@ export class Cluster implements BusHandler {
 
   private forward(member: Member, { origin, stanza }: StanzaEvent): void {
     const text = encodeStanza(this.keyOf(origin), '', stanza)
-    this.post(member, text, mayAnswerWithError(stanza) ? new Forwarded(origin, stanza) : undefined)
+    this.post(member, text, isMissed(stanza) ? new Forwarded(origin, stanza) : undefined)
   }
 
   /** Takes to its process a stanza for a session or connection there, whose events are done. */
@@ -267,8 +267,7 @@ export class Cluster implements BusHandler {
     const from = domainOf(stanza.attrs.from ?? '')
     const key: Key = { kind: 'h', id: '', jid: from }
     const origin = this.server.hosts.get(from)
-    const waiting =
-      origin !== undefined && mayAnswerWithError(stanza) ? new Forwarded(origin, stanza) : undefined
+    const waiting = origin !== undefined && isMissed(stanza) ? new Forwarded(origin, stanza) : undefined
     this.post(peer.member, encodeStanza(key, peer.key.id, stanza), waiting)
   }
 
@@ -336,17 +335,11 @@ export class Cluster implements BusHandler {
 
   joined(member: Member): void {
     this.byTag.set(member.info.tag, member)
-    if (member.id !== this.bus.self.id)
-      this.log.info('another process is there', { process: member.info.name, member: member.id })
+    this.log.info('a process is in the cluster', { process: member.info.name, member: member.id })
   }
 
   left(member: Member, orderly: boolean): void {
     if (this.byTag.get(member.info.tag) === member) this.byTag.delete(member.info.tag)
-    if (member.id !== this.bus.self.id) {
-      const details = { process: member.info.name, member: member.id }
-      if (orderly) this.log.info('another process has left', details)
-      else this.log.warn('another process is gone without a word', details)
-    }
     this.congested(member, false)
     this.directory.left(member, orderly)
     this.calls.left(member)
@@ -401,6 +394,11 @@ export class Cluster implements BusHandler {
     for (const { id } of members.values()) if (id < self.id) return false
     return true
   }
+}
+
+/** Whether somebody has to hear that a stanza may be lost: presence is told anew, and nobody waits for it. */
+function isMissed(stanza: Stanza): boolean {
+  return stanza.name !== 'presence' && mayAnswerWithError(stanza)
 }
 
 /** A stanza under way to another process: if that dies, whoever has sent it gets an error. */

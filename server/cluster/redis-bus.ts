@@ -254,7 +254,7 @@ export class RedisBus implements Bus {
     life.remove(member.id)
     this.remember(member.id)
     const { id, info } = member
-    const fields = { member: id, name: info.name, pid: info.pid }
+    const fields = { process: info.name, member: id, processId: info.pid }
     if (orderly) this.options.log.info('a process has left the cluster', fields)
     else this.options.log.warn('a process of the cluster is dead', fields)
     this.relieve(peer)

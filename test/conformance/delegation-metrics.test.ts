@@ -105,6 +105,7 @@ describe('the table', () => {
       timedOut: 0,
       unavailable: 0,
       replyMs: { median: undefined, p99: undefined },
+      replyTimes: [],
     })
   })
 

@@ -24,6 +24,7 @@ it('the package has no accounts, keys or tests in it, whatever the examples have
     expect(paths).toContain('examples/prosody.cfg.lua')
     expect(paths).toContain('dist/server/cli/main.js')
     expect(paths).toContain('dist/plugins/delegation/index.js')
+    expect(paths).toContain('docs/redis-keys.md')
     expect(paths.filter((path) => /(^|\/)(data|test|bench)\/|\.(key|mdb|crt)$/.test(path))).toEqual([])
   } finally {
     rmSync(left)
