@@ -125,7 +125,8 @@ export class PrivilegedIqs {
     if (mine.size >= MOST_PENDING) {
       throw new StanzaError('resource-constraint', 'Too many IQs wait for their answers')
     }
-    const id = randomBytes(12).toString('base64url')
+    // The answer may be given at another process.
+    const id = (this.host.server.cluster?.tag ?? '') + randomBytes(12).toString('base64url')
     const account = new AccountOrigin(this.host, username, (answer) => {
       const { type } = answer.attrs
       if (answer.name !== 'iq' || answer.attrs.id !== id || (type !== 'result' && type !== 'error')) return
