@@ -32,6 +32,8 @@ describePeer('delegation in a cluster', redisAvailable(), () => {
                 modules_enabled: ['delegation'],
                 component_conflict_resolve: 'share',
               },
+              'first.capulet.lit': { component_secret: 'secret', component_conflict_resolve: 'kick_new' },
+              'last.capulet.lit': { component_secret: 'secret', component_conflict_resolve: 'kick_old' },
             },
           },
           number > 0 ? [] : USERS,
@@ -167,5 +169,35 @@ describePeer('delegation in a cluster', redisAvailable(), () => {
     expect(await ask('b')).toEqual(before)
     // Both had something to do.
     expect(new Set(before.values()).size).toBe(2)
+  })
+
+  it('kick_new: a component that is connected to one process is refused at another', async () => {
+    const first = await connectComponent(servers[0]!.componentPort, 'first.capulet.lit')
+    streams.push(first)
+    await expect(connectComponent(servers[1]!.componentPort, 'first.capulet.lit')).rejects.toThrow(/conflict/)
+    expect(first.ended).toBe(false)
+    await first.close()
+    // The others hear of that a moment later.
+    await expect
+      .poll(async () => {
+        const next = await connectComponent(servers[1]!.componentPort, 'first.capulet.lit').catch(
+          () => undefined,
+        )
+        if (next !== undefined) streams.push(next)
+        return next !== undefined
+      })
+      .toBe(true)
+  })
+
+  it('kick_old: a component that connects to one process replaces the one that is connected to another', async () => {
+    const old = await connectComponent(servers[0]!.componentPort, 'last.capulet.lit')
+    streams.push(old)
+    const now = await connectComponent(servers[1]!.componentPort, 'last.capulet.lit')
+    streams.push(now)
+    await old.named('error')
+    expect(old.text).toContain('<conflict')
+    const client = await enter(2, `${USERS[0]}/k`)
+    client.send("<message to='last.capulet.lit' id='k'><body>x</body></message>")
+    expect((await now.withId('k')).getChildText('body')).toBe('x')
   })
 })

@@ -21,7 +21,7 @@ describePeer('a cluster', redisAvailable(), () => {
             redis: { url: peer.redis.url, prefix: 'test' },
             cluster: { name: `process ${number}` },
             cluster_lease: 2,
-            virtualHosts: { 'capulet.lit': {} },
+            virtualHosts: { 'capulet.lit': { max_resources: 3 } },
           },
           number > 0 ? [] : ['juliet@capulet.lit', 'romeo@capulet.lit', 'nurse@capulet.lit'],
         ),
@@ -102,6 +102,11 @@ describePeer('a cluster', redisAvailable(), () => {
     const romeo = await enter(2, 'romeo@capulet.lit/orchard')
     romeo.send(message('juliet@capulet.lit/balcony', 'to the new one'))
     await now.withId('to the new one')
+  })
+
+  it('counts the resources of an account at all processes', async () => {
+    for (const server of [0, 1, 2]) await enter(server, `nurse@capulet.lit/r${server}`)
+    await expect(enter(1, 'nurse@capulet.lit/one-more')).rejects.toThrow(/resource-constraint/)
   })
 
   it('subscribes across processes: requests, approval, rosters and presence', async () => {
