@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
 import type { Cluster, CommonRedisOptions, Redis } from 'ioredis'
 import type { Logger } from '../log.ts'
+import { directConnector, sentinelConnector } from './connectors.ts'
 import { forgetFormerConnections } from './former.ts'
 import { ioredis } from './ioredis.ts'
 import { describePlace, type RedisAddress, type RedisSettings, tlsFiles } from './options.ts'
@@ -212,7 +213,7 @@ function makeClient(settings: RedisSettings, { purpose, blocking = 0 }: RedisCon
   const secure = tls !== undefined && { tls }
   if (place.kind === 'cluster') {
     const { retryStrategy: _, enableOfflineQueue: __, ...redisOptions } = common
-    const cluster = openCluster(place.nodes, { ...redisOptions, ...secure })
+    const cluster = openCluster(place.nodes, { ...redisOptions, ...secure, Connector: directConnector() })
     const former = forgetFormerConnections()
     cluster.on('+node', former)
     return cluster
@@ -224,6 +225,7 @@ function makeClient(settings: RedisSettings, { purpose, blocking = 0 }: RedisCon
           ...common,
           ...secure,
           ...(tls !== undefined && { sentinelTLS: tls, enableTLSForSentinelMode: true }),
+          Connector: sentinelConnector(),
           sentinels: [...place.sentinels],
           name: place.master,
           sentinelUsername,
@@ -232,8 +234,14 @@ function makeClient(settings: RedisSettings, { purpose, blocking = 0 }: RedisCon
           sentinelRetryStrategy: reconnectPause,
         })
       : place.kind === 'socket'
-        ? new Redis({ ...common, path: place.path })
-        : new Redis({ ...common, ...secure, host: place.host, port: place.port })
+        ? new Redis({ ...common, Connector: directConnector(), path: place.path })
+        : new Redis({
+            ...common,
+            ...secure,
+            Connector: directConnector(),
+            host: place.host,
+            port: place.port,
+          })
   forgetFormerConnections()(client)
   return client
 }
