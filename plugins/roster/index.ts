@@ -79,9 +79,11 @@ export default definePlugin({
     const readFor = (session: StreamSession) => {
       const reading = rosters.read(session.username!)
       session.hold(
-        reading.catch((error) =>
-          host.log.error('a roster could not be read', { user: session.username, error }),
-        ),
+        reading.catch((error: { code?: unknown }) => {
+          // That the storage is away has been logged, once for all.
+          const level = error.code === 'unavailable' ? 'debug' : 'error'
+          host.log[level]('a roster could not be read', { user: session.username, error })
+        }),
       )
     }
     module.hook('resource-bind', ({ session }) => readFor(session))
