@@ -137,6 +137,8 @@ export class Cluster implements BusHandler {
    */
   async connected(session: StreamSession, shares: boolean): Promise<number> {
     const sequence = await this.registry.nextSequence()
+    // It may have ended meanwhile: nobody would take it away again.
+    if (session.destroyed) return sequence
     this.sequences.set(session, sequence)
     this.known.set(session.id, session)
     this.bus.publish(
@@ -234,10 +236,12 @@ export class Cluster implements BusHandler {
 
   /** Nobody is known to hold the account: whether somebody has just come is for the registry to say. */
   private lookFor(event: StanzaEvent, host: Host, to: PreparedJid): boolean {
-    const looked = this.holderOf(host, to).then((member) => {
-      if (member !== undefined && event.stanza.name !== '') this.forward(member, event)
-      else this.server.router.arrive(event.origin, event.stanza, to)
-    })
+    const looked = this.holderOf(host, to)
+      .then((member) => {
+        if (member !== undefined) this.forward(member, event)
+        else this.server.router.arrive(event.origin, event.stanza, to)
+      })
+      .catch((error: unknown) => this.log.error('a stanza could not be delivered', { error, internal: true }))
     event.origin.hold?.(looked)
     return true
   }
