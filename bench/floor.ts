@@ -1,5 +1,5 @@
 // The floor: a relay with the same sockets and the same hops as a server, that does no XML at all. What it
-// costs is what Node's sockets cost; no server in Node can be cheaper.
+// costs is what Node's sockets cost as Node gives them.
 //
 // It lives on what it knows of the bench: logins are one fixed dialogue, a chunk a step, and afterwards every
 // stanza of one kind has the same length, and the clients' numbers stand at the same places in it.

@@ -4,6 +4,7 @@ import type { Users } from './auth/users.ts'
 import { Events } from './events.ts'
 import { ItemList } from './items.ts'
 import type { Logger } from './log.ts'
+import { RoomyMap } from './roomy-map.ts'
 import type { Server } from './server.ts'
 import type { Origin, Resource } from './session.ts'
 import type { Stanza } from './stanza/stanza.ts'
@@ -32,7 +33,7 @@ export class Host implements Origin {
   /** Local accounts; a component has none. */
   readonly users: Users | undefined
   /** Accounts with bound sessions, by localpart. */
-  readonly accounts = new Map<string, AccountSessions>()
+  readonly accounts = new RoomyMap<string, AccountSessions>()
   readonly fullJid = undefined
 
   constructor(server: Server, name: string, hostType: HostType, users: Users | undefined) {

@@ -56,6 +56,7 @@ export {
 } from './module.ts'
 export { Connection } from './net/connection.ts'
 export { PluginError } from './plugin-files.ts'
+export { RoomyMap, RoomySet } from './roomy-map.ts'
 export type { StanzaEvent, StanzaKind, TargetKind } from './router.ts'
 export { isStanzaName } from './router.ts'
 export type { Server } from './server.ts'

@@ -18,6 +18,7 @@ import { ModuleManager } from './modules.ts'
 import { loadTlsMaterial, type TlsMaterial, type TlsOptions } from './net/certificates.ts'
 import { Listeners, type ListeningAddress } from './net/listeners.ts'
 import type { RedisSettings } from './redis/index.ts'
+import { RoomyMap, RoomySet } from './roomy-map.ts'
 import { Router, type StanzaEvent } from './router.ts'
 import { StanzaError } from './stanza/errors.ts'
 import { errorReply, mayAnswerWithError } from './stanza/reply.ts'
@@ -46,9 +47,9 @@ export class Server {
   readonly listeners: Listeners
   readonly modules: ModuleManager
   /** Every open session, authenticated or not. */
-  readonly sessions = new Set<StreamSession>()
+  readonly sessions = new RoomySet<StreamSession>()
   /** Bound clients by full JID. */
-  readonly fullJids = new Map<string, StreamSession>()
+  readonly fullJids = new RoomyMap<string, StreamSession>()
   /** The other processes that this one is a server with; undefined where it is one alone. */
   cluster: Cluster | undefined
   private driver: ChosenStorage | undefined

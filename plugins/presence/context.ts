@@ -43,13 +43,6 @@ export function* availableResources(host: Host, username: string): Iterable<Reso
   }
 }
 
-/** Those that are connected to this process. */
-function* availableHere(host: Host, username: string): Iterable<StreamSession> {
-  for (const session of host.accounts.get(username)?.sessions.values() ?? []) {
-    if (session.presence !== undefined && !session.destroyed) yield session
-  }
-}
-
 const NOBODY: readonly Resource[] = []
 
 /** The account's other resources that have sent available presence. */
@@ -69,21 +62,27 @@ export function otherResources(host: Host, session: StreamSession): readonly Res
  */
 export function sendPresenceOf(context: PresenceContext, username: string, to: string): number {
   const { host } = context
+  const { cluster } = host.server
+  if (cluster === undefined) return sendPresenceFromHere(context, username, to)
   const count = [...availableResources(host, username)].length
   sendPresenceFromHere(context, username, to)
   // Presence is kept where its session is.
-  const { cluster } = host.server
-  if (cluster !== undefined) {
-    cluster.calls.tell(cluster.holdersOf(host, username), callName(SEND, host), { username, to })
-  }
+  cluster.calls.tell(cluster.holdersOf(host, username), callName(SEND, host), { username, to })
   return count
 }
 
-/** Sends somebody the presence of the available resources that are connected to this process. */
-function sendPresenceFromHere({ module, host }: PresenceContext, username: string, to: string): void {
-  for (const session of [...availableHere(host, username)]) {
-    if (session.fullJid !== to) module.send(readdressed(session.presence!, session.fullJid!, to), session)
+/** Sends somebody the presence of the available resources that are connected to this process. @returns how many */
+function sendPresenceFromHere({ module, host }: PresenceContext, username: string, to: string): number {
+  const sessions = host.accounts.get(username)?.sessions
+  if (sessions === undefined) return 0
+  let count = 0
+  // Sending may end a session, and take it out; a Map goes on then with the next.
+  for (const session of sessions.values()) {
+    if (session.presence === undefined || session.destroyed) continue
+    count++
+    if (session.fullJid !== to) module.send(readdressed(session.presence, session.fullJid!, to), session)
   }
+  return count
 }
 
 /** Sends a stanza to the account's available resources. @param interested - also to those that only want the roster */

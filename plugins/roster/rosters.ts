@@ -6,6 +6,7 @@ import {
   type Host,
   type KeyvalStore,
   NS_ROSTER,
+  RoomyMap,
   Stanza,
   StanzaError,
   writeElement,
@@ -61,13 +62,13 @@ export class Rosters {
   private readonly store: KeyvalStore<StoredRoster>
   private readonly limits: () => RosterLimits
   private readonly pairs: Pairs
-  private readonly inMemory = new Map<string, Roster>()
+  private readonly inMemory = new RoomyMap<string, Roster>()
   /** Other processes that have sessions of the same accounts. */
   others: RosterOthers | undefined
   /** Told when an item is written or removed, after whoever has changed it. */
   onItemChanged: ((username: string, jid: string, item: RosterItem | undefined) => void) | undefined
   // What is under way for an account; what comes next waits for it. The promises never reject.
-  private readonly queues = new Map<string, Promise<unknown>>()
+  private readonly queues = new RoomyMap<string, Promise<unknown>>()
 
   /**
    * @param limits - asked at each change, so that a reload of the configuration counts

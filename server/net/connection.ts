@@ -25,7 +25,7 @@ const LINGER_SECONDS = 5
 const STALL_SECONDS = 60
 
 export interface ConnectionHandler {
-  /** Bytes have come. */
+  /** Bytes have come. @param chunk - valid until it returns */
   data(chunk: Buffer): void
   /** The peer will send nothing more, but may still read. */
   inputEnded(): void

@@ -2,9 +2,11 @@
 
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { makeSharedReading } from './shared-buffer.ts'
 
 /** What is told of a socket. */
 export interface SocketOwner {
+  /** @param chunk - valid until it returns */
   received(socket: Socket, chunk: Buffer): void
   inputEnded(socket: Socket): void
   handshakeDone(): void
@@ -13,6 +15,8 @@ export interface SocketOwner {
   finish(reason: string): void
   destroy(reason: string): void
 }
+
+const readInto = makeSharedReading(onData)
 
 const OWNER = Symbol('owner')
 interface Owned extends Socket {
@@ -25,7 +29,8 @@ interface Owned extends Socket {
  */
 export function listenTo(socket: Socket, owner: SocketOwner): void {
   ;(socket as Owned)[OWNER] = owner
-  socket.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose)
+  readInto(socket)
+  socket.on('end', onEnd).on('error', onError).on('close', onClose)
 }
 
 /** The same for a socket with TLS, whose handshake is about to begin. */
