@@ -86,7 +86,15 @@ export {
   writeElement,
 } from './stanza/stanza.ts'
 export { escapeAttribute, escapeText, payloadAttributes, serialize } from './stanza/tree.ts'
-export type { KeyvalStore, MapStore, StorageDriver } from './storage/index.ts'
+export type {
+  ArchiveEntry,
+  ArchivePage,
+  ArchiveQuery,
+  ArchiveStore,
+  KeyvalStore,
+  MapStore,
+  StorageDriver,
+} from './storage/index.ts'
 export { StreamError, type StreamErrorCondition } from './stream/errors.ts'
 export { type StreamProfile, StreamSession } from './stream/session.ts'
 export type { Outline, OutlineElement } from './stream/shapes.ts'

@@ -17,7 +17,7 @@ import type { ServiceListener } from './net/listeners.ts'
 import type { Server } from './server.ts'
 import type { Origin } from './session.ts'
 import type { Stanza } from './stanza/stanza.ts'
-import type { KeyvalStore, MapStore } from './storage/index.ts'
+import type { ArchiveStore, KeyvalStore, MapStore } from './storage/index.ts'
 import type { Timeout } from './timers.ts'
 
 export type OptionSpecs = Record<string, OptionSpec>
@@ -182,9 +182,14 @@ export class Module<O extends OptionSpecs = OptionSpecs> {
   /** Opens a store of this host. */
   openStore<T>(store: string, kind?: 'keyval'): KeyvalStore<T>
   openStore<T>(store: string, kind: 'map'): MapStore<T>
-  openStore<T>(store: string, kind: 'keyval' | 'map' = 'keyval'): KeyvalStore<T> | MapStore<T> {
+  openStore<T>(store: string, kind: 'archive'): ArchiveStore<T>
+  openStore<T>(
+    store: string,
+    kind: 'keyval' | 'map' | 'archive' = 'keyval',
+  ): KeyvalStore<T> | MapStore<T> | ArchiveStore<T> {
     const { storage } = this.server
     const host = this.host.name
+    if (kind === 'archive') return storage.openArchive<T>(host, store)
     return kind === 'map' ? storage.openMap<T>(host, store) : storage.openKeyval<T>(host, store)
   }
 

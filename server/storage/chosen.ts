@@ -1,7 +1,7 @@
 /** The storage that the configuration chooses, for each host and store (options `storage`, `default_storage`). */
 
 import { openStorage, type StorageOptions } from './index.ts'
-import type { KeyvalStore, MapStore, StorageDriver, StorageKind } from './types.ts'
+import type { ArchiveStore, KeyvalStore, MapStore, StorageDriver, StorageKind } from './types.ts'
 
 /** One driver in front of those that are chosen; each is opened when it is first needed. */
 export class ChosenStorage implements StorageDriver {
@@ -27,6 +27,11 @@ export class ChosenStorage implements StorageDriver {
   /** @throws StorageError if the data folder can not be used */
   openMap<T>(host: string, store: string): MapStore<T> {
     return this.driverOf(host, store).openMap(host, store)
+  }
+
+  /** @throws StorageError if the data folder can not be used */
+  openArchive<T>(host: string, store: string): ArchiveStore<T> {
+    return this.driverOf(host, store).openArchive(host, store)
   }
 
   async purgeUser(host: string, user: string): Promise<void> {

@@ -7,7 +7,17 @@ import { openMemoryStorage } from './memory.ts'
 import { openRedisStorage } from './redis.ts'
 import { type StorageDriver, StorageError, type StorageKind } from './types.ts'
 
-export type { KeyvalStore, MapStore, StorageDriver, StorageErrorCode, StorageKind } from './types.ts'
+export type {
+  ArchiveEntry,
+  ArchivePage,
+  ArchiveQuery,
+  ArchiveStore,
+  KeyvalStore,
+  MapStore,
+  StorageDriver,
+  StorageErrorCode,
+  StorageKind,
+} from './types.ts'
 export { StorageError } from './types.ts'
 
 /** What drivers are opened with. */

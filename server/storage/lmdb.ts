@@ -8,8 +8,15 @@
 
 import { join } from 'node:path'
 import { after, decodeComponent, encodeKey, encodeUnder, isHashed, namesUnder } from './keys.ts'
+import { lmdbArchive } from './lmdb-archive.ts'
 import { type Database, explain, openDatabase } from './lmdb-file.ts'
-import { type KeyvalStore, type MapStore, type StorageDriver, StorageError } from './types.ts'
+import {
+  type ArchiveStore,
+  type KeyvalStore,
+  type MapStore,
+  type StorageDriver,
+  StorageError,
+} from './types.ts'
 import { checkName, decodeValue, encodeValue } from './values.ts'
 import { WriteQueue } from './write-queue.ts'
 
@@ -86,6 +93,16 @@ class LmdbStorage implements StorageDriver {
       },
       users: () => this.#users(path),
     }
+  }
+
+  openArchive<T>(host: string, store: string): ArchiveStore<T> {
+    const access = {
+      read: <R>(read: (db: Database) => R) => this.#read(read),
+      db: this.#db,
+      queue: this.#queue,
+      users: (path: User[]) => this.#users(path),
+    }
+    return lmdbArchive<T>(access, host, store)
   }
 
   async purgeUser(host: string, user: string): Promise<void> {

@@ -1,6 +1,7 @@
 /** The memory driver: nothing outlives the process. For tests, and for hosts that need no accounts. */
 
-import type { KeyvalStore, MapStore, StorageDriver } from './types.ts'
+import { type ArchiveRecords, memoryArchive } from './memory-archive.ts'
+import type { ArchiveStore, KeyvalStore, MapStore, StorageDriver } from './types.ts'
 import { StorageError } from './types.ts'
 import { checkName, decodeValue, encodeValue } from './values.ts'
 
@@ -20,6 +21,7 @@ export function openMemoryStorage(): StorageDriver {
 class MemoryStorage implements StorageDriver {
   readonly name = 'memory'
   readonly #hosts = new Map<string, Map<string, Records>>()
+  readonly #archives = new Map<string, Map<string, ArchiveRecords>>()
   #closed = false
 
   openKeyval<T>(host: string, store: string): KeyvalStore<T> {
@@ -73,8 +75,22 @@ class MemoryStorage implements StorageDriver {
     }
   }
 
+  openArchive<T>(host: string, store: string): ArchiveStore<T> {
+    this.#check(host, store)
+    const stores = this.#archives.get(host) ?? new Map<string, ArchiveRecords>()
+    this.#archives.set(host, stores)
+    const records: ArchiveRecords = stores.get(store) ?? new Map()
+    stores.set(store, records)
+    return memoryArchive<T>(
+      records,
+      (...names) => this.#check(...names),
+      () => this.#users(records),
+    )
+  }
+
   async purgeUser(host: string, user: string): Promise<void> {
     this.#check(host, user)
+    for (const records of this.#archives.get(host)?.values() ?? []) records.delete(user)
     for (const records of this.#hosts.get(host)?.values() ?? []) records.delete(user)
   }
 
@@ -82,6 +98,8 @@ class MemoryStorage implements StorageDriver {
     this.#closed = true
     for (const stores of this.#hosts.values()) for (const records of stores.values()) records.clear()
     this.#hosts.clear()
+    for (const stores of this.#archives.values()) for (const records of stores.values()) records.clear()
+    this.#archives.clear()
   }
 
   #records(host: string, store: string): Records {
@@ -93,7 +111,7 @@ class MemoryStorage implements StorageDriver {
     return records
   }
 
-  async *#users(records: Records): AsyncGenerator<string, void, undefined> {
+  async *#users(records: ReadonlyMap<User, unknown>): AsyncGenerator<string, void, undefined> {
     this.#check()
     for (const user of [...records.keys()]) if (user !== null && records.has(user)) yield user
   }

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto'
 /** Part of the schema: with another number nothing would be found again. */
 export const BUCKETS = 1024
 
-export type Shape = 'keyval' | 'map'
+export type Shape = 'keyval' | 'map' | 'archive'
 
 /** The keys of one user (`null`: of the host itself). */
 export class UserKeys {
@@ -29,7 +29,7 @@ export class UserKeys {
     this.bucket = bucketPrefix(prefix, digest.readUInt16BE(0) % BUCKETS)
   }
 
-  /** The hash of the user's keyval stores and of the names of the maps that have keys. */
+  /** The hash of the user's keyval stores and of the names of the maps and archives that have something. */
   get stores(): string {
     return `${this.bucket}user:${this.address}`
   }
@@ -37,6 +37,16 @@ export class UserKeys {
   /** The hash of one map. */
   map(store: string): string {
     return `${this.bucket}map:${this.address}:${store}`
+  }
+
+  /** One archive: its entries by id, its ids, and its ids by partner. */
+  archive(store: string): [entries: string, ids: string, partners: string] {
+    const end = `${this.address}:${store}`
+    return [
+      `${this.bucket}archive:${end}`,
+      `${this.bucket}archive-ids:${end}`,
+      `${this.bucket}archive-with:${end}`,
+    ]
   }
 
   /** The set of the bucket's users that have something in a store. */
@@ -52,7 +62,7 @@ export function storeField(shape: Shape, store: string): string {
 
 /** What a field stands for; undefined if it is none of ours. */
 export function readStoreField(field: string): { shape: Shape; store: string } | undefined {
-  const [, shape, store] = /^(keyval|map):([\s\S]*)$/.exec(field) ?? []
+  const [, shape, store] = /^(keyval|map|archive):([\s\S]*)$/.exec(field) ?? []
   return store === undefined ? undefined : { shape: shape as Shape, store }
 }
 

@@ -22,11 +22,20 @@ export interface RedisWriter {
   run(script: string, keys: readonly string[], args: readonly string[]): Promise<unknown>
 }
 
-/** A change of one keyval store, of keys in a map, or the end of everything. */
+/** Entries of an archive: id, what stands for it in the set by partner, and the text. */
+export interface ArchiveChange {
+  readonly kind: 'archive'
+  readonly store: string
+  readonly added: readonly (readonly [id: string, byPartner: string, text: string])[]
+  readonly removed: readonly (readonly [id: string, byPartner: string])[]
+}
+
+/** A change of one keyval store, of keys in a map, of an archive, or the end of everything. */
 export type Change =
   | { readonly kind: 'set'; readonly store: string; readonly text: string | undefined }
   | { readonly kind: 'update'; readonly store: string; readonly change: (old: unknown) => unknown }
   | { readonly kind: 'map'; readonly store: string; readonly entries: readonly (readonly [string, Text])[] }
+  | ArchiveChange
   | { readonly kind: 'purge' }
 
 /** `undefined`: there is nothing. */
@@ -118,8 +127,10 @@ export class RedisWrites {
       }
       const indexes = stores.map(({ shape, store }) => keys.index(shape, store))
       const maps = stores.filter(({ shape }) => shape === 'map').map(({ store }) => keys.map(store))
+      const archives = stores.filter(({ shape }) => shape === 'archive')
+      const parts = archives.flatMap(({ store }) => keys.archive(store))
       const names = [keys.user ?? '', ...fields]
-      const current = await this.#redis.run(PURGE, [keys.stores, ...indexes, ...maps], names)
+      const current = await this.#redis.run(PURGE, [keys.stores, ...indexes, ...maps, ...parts], names)
       if (current === null) break
       fields = current as string[]
       await this.#again(attempt)
@@ -159,6 +170,7 @@ class Plan {
   readonly #read: ReadonlyMap<string, Text>
   readonly #keyval = new Map<string, Text>()
   readonly #maps = new Map<string, Map<string, Text>>()
+  readonly #archives = new Map<string, ArchiveChange[]>()
   readonly #settle: (() => void)[] = []
 
   constructor(read: ReadonlyMap<string, Text>, group: readonly Waiting[]) {
@@ -172,7 +184,7 @@ class Plan {
   }
 
   get isEmpty(): boolean {
-    return this.#keyval.size === 0 && this.#maps.size === 0
+    return this.#keyval.size === 0 && this.#maps.size === 0 && this.#archives.size === 0
   }
 
   settle(): void {
@@ -183,13 +195,17 @@ class Plan {
     const index = (shape: Shape, stores: Iterable<string>) =>
       [...stores].map((store) => keys.index(shape, store))
     const maps = [...this.#maps.keys()]
+    const archives = [...this.#archives.keys()]
     const names = [
       keys.stores,
       ...index('keyval', this.#keyval.keys()),
       ...index('map', maps),
+      ...index('archive', archives),
       ...maps.map((store) => keys.map(store)),
+      ...archives.flatMap((store) => keys.archive(store)),
     ]
-    const args = [keys.user === null ? '0' : '1', keys.user ?? '', String(this.checked.length)]
+    const args = [keys.user === null ? '0' : '1', keys.user ?? '', String(archives.length)]
+    args.push(String(this.checked.length))
     for (const store of this.checked)
       args.push(storeField('keyval', store), ...flagged(this.#read.get(store)))
     args.push(String(this.#keyval.size))
@@ -198,6 +214,12 @@ class Plan {
     for (const [store, entries] of this.#maps) {
       args.push(storeField('map', store), String(entries.size))
       for (const [key, text] of entries) args.push(key, ...flagged(text))
+    }
+    for (const [store, changes] of this.#archives) {
+      const added = changes.flatMap((change) => change.added)
+      const removed = changes.flatMap((change) => change.removed)
+      args.push(storeField('archive', store), String(added.length), ...added.flat())
+      args.push(String(removed.length), ...removed.flat())
     }
     return [names, args]
   }
@@ -210,6 +232,11 @@ class Plan {
       const entries = this.#maps.get(change.store) ?? new Map<string, Text>()
       if (change.entries.length > 0) this.#maps.set(change.store, entries)
       for (const [key, text] of change.entries) entries.set(key, text)
+      this.#settle.push(() => resolve(undefined))
+    } else if (change.kind === 'archive') {
+      const changes = this.#archives.get(change.store) ?? []
+      this.#archives.set(change.store, changes)
+      changes.push(change)
       this.#settle.push(() => resolve(undefined))
     } else if (change.kind === 'update') {
       const { store } = change

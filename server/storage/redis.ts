@@ -10,11 +10,18 @@ import type { Cluster, Redis } from 'ioredis'
 import type { Logger } from '../log.ts'
 import { describePlace, RedisConnection, type RedisSettings } from '../redis/index.ts'
 import { adviseOnPersistence } from './redis-advice.ts'
+import { redisArchive } from './redis-archive.ts'
 import { explainRedis } from './redis-errors.ts'
 import { indexKeys, type Shape, storeField, UserKeys } from './redis-keys.ts'
 import { ReplicatedScripts } from './redis-replicas.ts'
 import { type Change, RedisWrites } from './redis-writes.ts'
-import { type KeyvalStore, type MapStore, type StorageDriver, StorageError } from './types.ts'
+import {
+  type ArchiveStore,
+  type KeyvalStore,
+  type MapStore,
+  type StorageDriver,
+  StorageError,
+} from './types.ts'
 import { checkName, decodeValue, encodeValue } from './values.ts'
 
 type User = string | null
@@ -120,6 +127,18 @@ export class RedisStorage implements StorageDriver {
       },
       users: () => this.#users(host, 'map', store),
     }
+  }
+
+  openArchive<T>(host: string, store: string): ArchiveStore<T> {
+    checkName(host)
+    checkName(store)
+    const access = {
+      keys: (user: User) => this.#keys(host, user),
+      read: <R>(read: (redis: Redis | Cluster) => Promise<R>) => this.#read(read),
+      write: (user: User, change: Change) => this.#write(host, user, change),
+      users: () => this.#users(host, 'archive', store),
+    }
+    return redisArchive<T>(access, store)
   }
 
   async purgeUser(host: string, user: string): Promise<void> {

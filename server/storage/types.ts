@@ -1,4 +1,4 @@
-/** What a store is: the two shapes that plugins use, and the driver that opens them. */
+/** What a store is: the three shapes that plugins use, and the driver that opens them. */
 
 /**
  * One value per user, as Prosody's `module:open_store(name, "keyval")`. The user `null` is the host itself.
@@ -38,6 +38,63 @@ export interface MapStore<T> {
   users(): AsyncIterable<string>
 }
 
+/** One entry of an archive. */
+export interface ArchiveEntry<T> {
+  /** Made by the store. Ids sort as text in the order of the archive. */
+  readonly id: string
+  /** Milliseconds since 1970. */
+  readonly when: number
+  /** With whom, for queries; mostly a bare JID. */
+  readonly with: string
+  readonly value: T
+}
+
+/** Which entries; all of them, where nothing is said. */
+export interface ArchiveQuery {
+  /** Milliseconds since 1970: from then on, */
+  readonly start?: number | undefined
+  /** and until then, both included. */
+  readonly end?: number | undefined
+  readonly with?: string | undefined
+  /** Ids between which they are, both excluded. */
+  readonly after?: string | undefined
+  readonly before?: string | undefined
+}
+
+/** A page of an archive. */
+export interface ArchivePage<T> {
+  readonly entries: readonly ArchiveEntry<T>[]
+  /** Whether the query has more, beyond these. */
+  readonly more: boolean
+}
+
+/** Entries per user in the order of their time, as Prosody's `module:open_store(name, "archive")`. See `KeyvalStore`. */
+export interface ArchiveStore<T> {
+  /**
+   * Adds an entry; with the time of another one it comes behind that.
+   *
+   * @param when milliseconds since 1970, mostly now
+   * @param partner with whom, for queries
+   * @returns its id
+   */
+  append(user: string | null, value: T, when: number, partner: string): Promise<string>
+  /**
+   * Reads a page: the first entries of a query, or with `reverse` the last ones, from the last on backwards.
+   *
+   * @param limit entries, at most
+   */
+  find(user: string | null, query: ArchiveQuery, limit: number, reverse?: boolean): Promise<ArchivePage<T>>
+  /** The entries with these ids, in their order, without those that do not exist. */
+  get(user: string | null, ids: readonly string[]): Promise<ArchiveEntry<T>[]>
+  count(user: string | null, query: ArchiveQuery): Promise<number>
+  /** Removes the entries of a query. @returns how many there were */
+  delete(user: string | null, query: ArchiveQuery): Promise<number>
+  /** Removes the entries with these ids, where they exist. @returns how many there were */
+  remove(user: string | null, ids: readonly string[]): Promise<number>
+  /** The users that have an entry, in no promised order. A user added or removed meanwhile may be seen or not. */
+  users(): AsyncIterable<string>
+}
+
 /** What the option `storage` can name. */
 export const STORAGE_KINDS = ['internal', 'memory', 'redis'] as const
 export type StorageKind = (typeof STORAGE_KINDS)[number]
@@ -47,6 +104,7 @@ export interface StorageDriver {
   readonly name: string
   openKeyval<T>(host: string, store: string): KeyvalStore<T>
   openMap<T>(host: string, store: string): MapStore<T>
+  openArchive<T>(host: string, store: string): ArchiveStore<T>
   /** Removes everything that the user has in any store of the host, at once. */
   purgeUser(host: string, user: string): Promise<void>
   /**

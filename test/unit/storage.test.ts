@@ -1,15 +1,8 @@
 /** What every storage driver has to do. */
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { silentLogger } from '../../server/log.ts'
-import { openStorage, type StorageDriver } from '../../server/storage/index.ts'
-import { openRedisStorage } from '../../server/storage/redis.ts'
-import { redisAvailable, type SingleRedis, startRedis } from '../shared/peers/redis.ts'
-import { redisSettings } from '../shared/redis-settings.ts'
-import { describePeer } from '../shared/require.ts'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { StorageDriver } from '../../server/storage/index.ts'
+import { describeStorages } from '../shared/storage-kinds.ts'
 
 const HOST = 'capulet.lit'
 
@@ -47,35 +40,7 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   return all
 }
 
-describe.each(['internal', 'memory'] as const)('storage %s', (kind) => {
-  let folder: string
-
-  beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'legate-storage-'))
-  })
-
-  afterEach(() => rm(folder, { recursive: true }))
-
-  behavesAsStorage(kind, async () => openStorage(kind, { path: join(folder, 'deep', 'data.d') }))
-})
-
-describePeer('storage redis', redisAvailable(), () => {
-  let peer: SingleRedis
-  let tests = 0
-
-  beforeAll(async () => {
-    peer = await startRedis()
-  })
-
-  afterAll(() => peer.stop())
-
-  behavesAsStorage('redis', async () => {
-    const settings = redisSettings({ url: `unix://${peer.redis.socket}`, prefix: `test${tests++}` })
-    const storage = openRedisStorage(settings, silentLogger)
-    await storage.whenReady(5000)
-    return storage
-  })
-})
+describeStorages('storage', behavesAsStorage)
 
 /** @param open - an empty storage */
 function behavesAsStorage(kind: string, open: () => Promise<StorageDriver>): void {
