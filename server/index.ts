@@ -12,7 +12,7 @@ export {
 export type { Users } from './auth/users.ts'
 export { bindResource, type ConflictPolicy, unbindResource } from './binding.ts'
 export type { Cluster } from './cluster/cluster.ts'
-export type { RemoteConnection, RemoteResource } from './cluster/peers.ts'
+export { type RemoteConnection, RemotePeer, type RemoteResource } from './cluster/peers.ts'
 export { ComponentConnections } from './component-connections.ts'
 export {
   type Config,

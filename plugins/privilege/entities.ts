@@ -5,14 +5,16 @@ import {
   domainOf,
   type Host,
   type Origin,
+  type Peer,
   type Server,
   Stanza,
-  type StreamSession,
+  StreamSession,
   xml,
 } from '../../server/index.ts'
+import type { SentLog } from './sent.ts'
 import { NS_PRIVILEGE, type Privileges, readTable } from './table.ts'
 
-/** Told of entities that come and go; one for each VirtualHost that grants privileges. */
+/** Told of entities that come to this process and go; one for each VirtualHost that grants privileges. */
 export interface EntityListener {
   /** @param jid - a component's domain, or an account's bare JID */
   connected(session: StreamSession, jid: string): void
@@ -20,25 +22,32 @@ export interface EntityListener {
 }
 
 /** What the plugin's parts on all hosts share. */
-export interface Registry {
-  /** Connections of components whose section enables `privilege`, by domain. */
-  readonly components: Map<string, Set<StreamSession>>
+export class Registry {
+  /** Connections of components whose section enables `privilege`, to other processes too, by domain. */
+  readonly components = new Map<string, Set<Peer>>()
   /** VirtualHosts that enable `privilege`: only accounts of these can be privileged. */
-  readonly hosts: Set<string>
-  readonly listeners: Set<EntityListener>
-  /** The contacts' presence that an address has been sent, so that it gets each only once (§8). */
-  readonly sent: Map<string, Map<string, unknown>>
-}
+  readonly hosts = new Set<string>()
+  readonly listeners = new Set<EntityListener>()
+  /** What an address has been sent of others' presence, so that it gets each only once (§8). */
+  readonly sent = new Map<string, SentLog>()
+  /** Ids of processes of the cluster that are dead; something of them may still be under way through others. */
+  readonly dead = new Set<string>()
 
-export function createRegistry(): Registry {
-  return { components: new Map(), hosts: new Set(), listeners: new Set(), sent: new Map() }
+  sentTo(to: string): SentLog {
+    let log = this.sent.get(to)
+    if (log === undefined) {
+      log = new Map()
+      this.sent.set(to, log)
+    }
+    return log
+  }
 }
 
 /** An address at which an entity can be reached now. */
 export interface Recipient {
   readonly to: string
-  /** Of an account; a component's connection is its host's to choose. */
-  readonly session: StreamSession | undefined
+  /** Of an account, here or at another process; a component's connection is its host's to choose. */
+  readonly session: Peer | undefined
 }
 
 /** The privileges that one host grants. */
@@ -74,8 +83,8 @@ export class Grants {
   }
 
   /**
-   * What the sender of a stanza may do. The connection tells who it is; of a component, only its own domain
-   * is privileged, not whoever it speaks for.
+   * What the sender of a stanza may do. The connection, which is one to this process, tells who it is; of a
+   * component, only its own domain is privileged, not whoever it speaks for.
    */
   of(origin: Origin, { attrs }: Stanza): Privileges | undefined {
     if (this.table.size === 0) return undefined
@@ -86,7 +95,8 @@ export class Grants {
   private entityOf(origin: Origin, from: string): string | undefined {
     if (origin.type === 'component') {
       const name = origin.host?.name ?? ''
-      const isOurs = this.registry.components.get(name)?.has(origin as StreamSession) === true
+      const isOurs =
+        origin instanceof StreamSession && this.registry.components.get(name)?.has(origin) === true
       return isOurs && bareOf(from) === name ? name : undefined
     }
     // Who acts for an account is not that account's session, so privileges do not add up.
@@ -102,9 +112,8 @@ export class Grants {
       return
     }
     if (!this.registry.hosts.has(entity.domain)) return
-    const account = this.server.hosts.get(entity.domain)?.accounts.get(entity.local)
-    for (const session of account?.sessions.values() ?? []) {
-      if (session.presence !== undefined && !session.destroyed) yield { to: session.fullJid!, session }
+    for (const session of this.server.hosts.get(entity.domain)?.resourcesOf(entity.local) ?? []) {
+      if (session.available && !session.destroyed) yield { to: session.fullJid!, session }
     }
   }
 

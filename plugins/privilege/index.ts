@@ -1,9 +1,9 @@
 /** Privileged entities (XEP-0356): what a host lets other programs do for its accounts. */
 
-import { definePlugin, type Module, NS_ROSTER, type StreamSession } from '../../server/index.ts'
+import { definePlugin, type Module, NS_ROSTER, type Peer, StreamSession } from '../../server/index.ts'
 import type {} from '../roster/index.ts'
 import { checkPrivileges } from './check.ts'
-import { advertisement, createRegistry, type EntityListener, Grants, type Registry } from './entities.ts'
+import { advertisement, type EntityListener, Grants, Registry } from './entities.ts'
 import { PrivilegedIqs } from './iqs.ts'
 import { sendMessage } from './messages.ts'
 import { PresenceFeed } from './presence.ts'
@@ -43,9 +43,13 @@ class Grantor implements EntityListener {
 
   disconnected(session: StreamSession): void {
     this.iqs.gone(session)
+    this.feed.disconnected(session)
   }
 
-  /** Takes the table anew, and tells the entities whose privileges have changed. */
+  /**
+   * Takes the table anew, and tells the entities whose privileges have changed: those that are connected to this
+   * process. Others are told by theirs, when that has reloaded.
+   */
   reload(): void {
     const before = new Map([...this.grants.all()].map((privileges) => [privileges.jid, privileges]))
     this.readConfig()
@@ -56,6 +60,7 @@ class Grantor implements EntityListener {
         if (now?.presence !== old?.presence) this.grants.registry.sent.delete(session.fullJid ?? jid)
         this.tell(session, session.fullJid ?? jid, now, old)
       }
+      if (now !== undefined && now.presence !== old?.presence) this.feed.replays.granted(now)
     }
   }
 
@@ -63,23 +68,29 @@ class Grantor implements EntityListener {
   loaded(): void {
     for (const privileges of this.grants.all()) {
       for (const session of this.sessionsOf(privileges)) this.connected(session, privileges.jid)
+      this.feed.replays.granted(privileges)
     }
   }
 
+  /** An entity's connections to this process. */
   private *sessionsOf(privileges: Privileges): Iterable<StreamSession> {
     if (privileges.entity.local === undefined) {
-      yield* this.grants.registry.components.get(privileges.jid) ?? []
+      for (const peer of this.grants.registry.components.get(privileges.jid) ?? []) {
+        if (peer instanceof StreamSession) yield peer
+      }
       return
     }
-    for (const { session } of this.grants.recipients(privileges)) if (session !== undefined) yield session
+    for (const { session } of this.grants.recipients(privileges)) {
+      if (session instanceof StreamSession) yield session
+    }
   }
 
   private tell(session: StreamSession, to: string, now: Privileges | undefined, before?: Privileges): void {
     session.send(advertisement(this.module.host, to, now, before))
     this.module.log.info('told an entity of its privileges', { entity: to })
     if (now === undefined || now.presence === before?.presence) return
-    this.feed
-      .replay(session, to, now)
+    this.feed.replays
+      .start(session, to, now)
       .catch((error) => this.module.log.error('presence could not be sent to an entity', { to, error }))
   }
 
@@ -117,6 +128,7 @@ function loadOnHost(module: PrivilegeModule, registry: Registry): void {
     module.hook(`iq/${target}/${NS_PRIVILEGE}:privileged_iq`, (event) => iqs.request(event))
   }
   module.hook('iq/bare', (event) => iqs.answer(event), 1)
+  module.hookGlobal('peer-left', ({ peer }) => iqs.left(peer))
 
   const online = (session: StreamSession): void => {
     // What came while it was unavailable was not sent.
@@ -152,32 +164,36 @@ function loadOnHost(module: PrivilegeModule, registry: Registry): void {
 
 function loadOnComponent(module: PrivilegeModule, registry: Registry): void {
   const { name } = module.host
+  const appeared = (peer: Peer): void => {
+    const peers = registry.components.get(name)
+    if (peers === undefined) registry.components.set(name, new Set([peer]))
+    else peers.add(peer)
+  }
   const connected = (session: StreamSession): void => {
-    let sessions = registry.components.get(name)
-    if (sessions === undefined) {
-      sessions = new Set()
-      registry.components.set(name, sessions)
-    }
-    sessions.add(session)
+    appeared(session)
     for (const listener of registry.listeners) listener.connected(session, name)
   }
-  const disconnected = (session: StreamSession): void => {
-    const sessions = registry.components.get(name)
-    if (sessions?.delete(session) !== true) return
-    if (sessions.size === 0) {
-      registry.components.delete(name)
-      registry.sent.delete(name)
-    }
-    for (const listener of registry.listeners) listener.disconnected(session)
+  const disconnected = (peer: Peer): void => {
+    const peers = registry.components.get(name)
+    if (peers?.delete(peer) !== true) return
+    if (peers.size === 0) registry.components.delete(name)
+    if (!(peer instanceof StreamSession)) return
+    // Whoever connects to this process next has been sent nothing by it.
+    if (![...peers].some((other) => other instanceof StreamSession)) registry.sent.delete(name)
+    for (const listener of registry.listeners) listener.disconnected(peer)
   }
   module.hook('component-authenticated', ({ session }) => connected(session))
   module.hook('component-disconnected', ({ session }) => disconnected(session))
+  // The process that it is connected to tells it; this one sends it what concerns accounts.
+  module.hook('component-joined', ({ connection }) => appeared(connection))
+  module.hook('component-left', ({ connection }) => disconnected(connection))
   // Loaded while the component is connected: it is told now.
   for (const session of module.server.sessions) {
     if (session.type === 'component' && session.host === module.host) connected(session)
   }
+  for (const peer of module.server.cluster?.directory.connectionsOf(name) ?? []) appeared(peer)
   module.onUnload(() => {
-    for (const session of [...(registry.components.get(name) ?? [])]) disconnected(session)
+    for (const peer of [...(registry.components.get(name) ?? [])]) disconnected(peer)
   })
 }
 
@@ -186,7 +202,7 @@ export default definePlugin({
   options: privilegeOptions,
   check: checkPrivileges,
   load(module) {
-    const registry = module.shared('privilege/registry', createRegistry)
+    const registry = module.shared('privilege/registry', () => new Registry())
     if (module.host.hostType === 'component') loadOnComponent(module, registry)
     else loadOnHost(module, registry)
   },

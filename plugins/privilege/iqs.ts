@@ -10,6 +10,7 @@ import {
   NS_CLIENT,
   NS_FORWARD,
   type Origin,
+  type Peer,
   prepareJid,
   Stanza,
   StanzaError,
@@ -18,6 +19,7 @@ import {
   type Timeout,
   writeElement,
 } from '../../server/index.ts'
+import { Addressees } from './addressees.ts'
 import { encapsulated } from './encapsulated.ts'
 import type { Grants } from './entities.ts'
 import { AccountOrigin, ifAccount } from './on-behalf.ts'
@@ -52,6 +54,8 @@ export class PrivilegedIqs {
   private readonly timeout: () => number
   private readonly pending = new Map<string, PendingIq>()
   private readonly pendingOf = new Map<Origin, Set<PendingIq>>()
+  /** Who answers from another process. */
+  private readonly elsewhere: Addressees<PendingIq>
 
   /** @param timeout - seconds that an answer may take; asked at each IQ */
   constructor(grants: Grants, log: Logger, timeout: () => number) {
@@ -59,6 +63,7 @@ export class PrivilegedIqs {
     this.log = log
     this.grants = grants
     this.timeout = timeout
+    this.elsewhere = new Addressees(grants.host.server)
   }
 
   /** How many wait for their answers. */
@@ -113,6 +118,11 @@ export class PrivilegedIqs {
     for (const request of [...(this.pendingOf.get(entity) ?? [])]) this.remove(request)
   }
 
+  /** A session or connection of another process is gone: what it was asked it does not answer any more. */
+  left(peer: Peer): void {
+    for (const request of this.elsewhere.leftBy(peer)) this.fail(request)
+  }
+
   /** The host stops granting privileges: nobody is left waiting. */
   abandonAll(): void {
     for (const request of [...this.pending.values()]) this.fail(request)
@@ -149,6 +159,7 @@ export class PrivilegedIqs {
     }
     this.pending.set(id, request)
     this.pendingOf.set(entity, mine.add(request))
+    if (request.to !== undefined) this.elsewhere.note(request, request.to, account.bareJid)
     iq.attrs.id = id
     this.host.server.router.process(account, iq)
   }
@@ -176,6 +187,7 @@ export class PrivilegedIqs {
   private remove(request: PendingIq): boolean {
     if (!this.pending.delete(request.id)) return false
     request.timeout.cancel()
+    this.elsewhere.forget(request)
     const mine = this.pendingOf.get(request.entity)
     mine?.delete(request)
     if (mine?.size === 0) this.pendingOf.delete(request.entity)

@@ -52,7 +52,7 @@ export function ifAccount(
   then: () => unknown,
   otherwise: () => never,
 ): true | Promise<true> {
-  if (host.accounts.has(username)) {
+  if (host.isOnline(username)) {
     const result = then()
     return result instanceof Promise ? result.then(() => true as const) : true
   }

@@ -7,36 +7,21 @@ import {
   type Host,
   localOf,
   type Module,
-  Stanza,
+  type Origin,
+  type Peer,
+  RemotePeer,
+  type RemoteResource,
+  type Stanza,
   type StanzaEvent,
   type StreamSession,
 } from '../../server/index.ts'
-import type { Contact, ReadonlyRoster, RostersByHost } from '../roster/index.ts'
-import type { Grants } from './entities.ts'
+import type { ReadonlyRoster, RostersByHost } from '../roster/index.ts'
+import { readdressed } from './copies.ts'
+import type { Grants, Recipient } from './entities.ts'
+import { PresenceOthers } from './others.ts'
+import { isSeenBy, Replays, seesThem } from './replay.ts'
+import { GONE, Numbered, remember } from './sent.ts'
 import type { Privileges } from './table.ts'
-
-/** Presences that an address has been sent and that are remembered; of more, the oldest are forgotten. */
-const MOST_REMEMBERED = 10_000
-/** Bytes that may wait for an entity while it is told who is online. */
-const PACE = 64 * 1024
-/** Milliseconds until it is looked whether they still do. */
-const PAUSE = 10
-/** Who has gone. */
-const GONE = 'unavailable'
-
-function readdressed(stanza: Stanza, to: string): Stanza {
-  const copy = stanza.clone()
-  copy.attrs.to = to
-  return copy
-}
-
-function seesThem({ item }: Contact): boolean {
-  return item?.subscription === 'to' || item?.subscription === 'both'
-}
-
-function isSeenBy({ item }: Contact): boolean {
-  return item?.subscription === 'from' || item?.subscription === 'both'
-}
 
 /** Sends privileged entities the presence that one host grants them. */
 export class PresenceFeed {
@@ -44,12 +29,21 @@ export class PresenceFeed {
   private readonly host: Host
   private readonly grants: Grants
   private readonly rostersByHost: RostersByHost
+  readonly replays: Replays
+  /** Where the server is one of several processes. */
+  private readonly others: PresenceOthers | undefined
 
   constructor(module: Module, grants: Grants) {
     this.module = module
     this.host = module.host
     this.grants = grants
     this.rostersByHost = module.shared<RostersByHost>('roster/hosts', () => new Map())
+    const { cluster } = module.server
+    if (cluster !== undefined) {
+      this.others = new PresenceOthers(module, grants, cluster)
+      module.hookGlobal('peer-left', ({ peer }) => this.left(peer))
+    }
+    this.replays = new Replays(module, grants, this.rostersByHost, this.others)
   }
 
   /** An account's resource has become available: only this and its end are told, not what is between (§7.1). */
@@ -71,85 +65,55 @@ export class PresenceFeed {
     return undefined
   }
 
-  /** An entity has connected: it is sent what it would have been sent before (§8). */
-  async replay(session: StreamSession, to: string, { presence }: Privileges): Promise<void> {
-    if (presence === 'none') return
-    // A connection that comes beside others has been sent nothing.
-    const isFirst = (this.grants.registry.components.get(to)?.size ?? 1) === 1
-    const sent = isFirst ? this.sentTo(to) : new Map<string, unknown>()
-    for (const other of this.host.allSessions()) {
-      if (other.presence === undefined || other === session) continue
-      if (remember(sent, other.fullJid!, other.presence)) session.send(readdressed(other.presence, to))
-      if (session.connection.waiting > PACE) await this.drained(session)
-      if (session.destroyed) return
-    }
-    if (presence === 'roster') await this.replayContacts(session, to, sent)
+  /** An entity that was connected to this process is gone. */
+  disconnected(session: StreamSession): void {
+    this.replays.gone(session)
   }
 
-  /** Contacts in every roster of the host, those of accounts that are offline too. */
-  private async replayContacts(
-    session: StreamSession,
-    to: string,
-    sent: Map<string, unknown>,
-  ): Promise<void> {
-    const rosters = this.rostersByHost.get(this.host.name)
-    if (rosters === undefined || this.host.users === undefined) return
-    const asked = new Set<string>()
-    for await (const username of this.host.users.list()) {
-      const roster = await rosters.read(username)
-      if (session.connection.waiting > PACE) await this.drained(session)
-      if (session.destroyed) return
-      const account = `${username}@${this.host.name}`
-      for (const contact of roster.items.values()) {
-        const domain = domainOf(contact.jid)
-        if (!seesThem({ item: contact }) || domain === this.host.name) continue
-        const host = this.module.server.hosts.get(domain)
-        if (host?.hostType === 'host') {
-          for (const presence of this.presencesOf(host, contact.jid, account, sent)) {
-            session.send(readdressed(presence, to))
-          }
-        } else if (!asked.has(contact.jid)) {
-          asked.add(contact.jid)
-          this.module.send(new Stanza('presence', { type: 'probe', from: account, to: contact.jid }))
-        }
-      }
-    }
-  }
-
-  /** Waits until an entity has taken most of what it was sent: a host may have very many accounts. */
-  private async drained(session: StreamSession): Promise<void> {
-    while (session.connection.waiting > PACE && !session.destroyed) {
-      await new Promise<void>((resolve) => setTimeout(resolve, PAUSE))
-    }
-  }
-
-  /** The presence of a contact on another host of this server, as far as the account sees it. */
-  private *presencesOf(
-    host: Host,
-    jid: string,
-    account: string,
-    sent: Map<string, unknown>,
-  ): Iterable<Stanza> {
-    const username = localOf(jid) ?? ''
-    const roster = this.rostersByHost.get(host.name)?.kept(username)
-    if (roster === undefined || !isSeenBy(roster.contact(account))) return
-    for (const { presence, fullJid } of host.accounts.get(username)?.sessions.values() ?? []) {
-      if (presence !== undefined && remember(sent, fullJid!, presence)) yield presence
-    }
-  }
-
-  /** Presence of an account of this host. @param state - what tells it from others of the same resource */
-  private tell(session: StreamSession, stanza: Stanza, state: unknown): void {
-    const from = session.fullJid!
+  /**
+   * Presence of an account of this host, stamped by the router.
+   *
+   * @param own - what tells it from others of the same resource
+   */
+  private tell(session: StreamSession, stanza: Stanza, own: unknown): void {
+    let state = this.others === undefined ? own : undefined
     for (const privileges of this.grants.all()) {
       if (privileges.presence === 'none' || this.seesAnyway(privileges, session)) continue
       for (const recipient of this.grants.recipients(privileges)) {
-        if (recipient.session === session || !remember(this.sentTo(recipient.to), from, state)) continue
-        const copy = readdressed(stanza, recipient.to)
-        copy.attrs.from = from
-        this.grants.send(recipient, copy)
+        if (recipient.session === session) continue
+        state ??= this.others!.numbered(stanza, session)
+        this.offer(privileges, recipient, stanza, state, false)
       }
     }
+  }
+
+  /** Sends an entity a presence that it has not been sent yet. @param contact - of no account of this host */
+  private offer(
+    privileges: Privileges,
+    recipient: Recipient,
+    stanza: Stanza,
+    state: unknown,
+    contact: boolean,
+  ): void {
+    const { to } = recipient
+    if (state instanceof Numbered) this.others!.offer(privileges, recipient, stanza, state, contact)
+    else if (remember(this.grants.registry.sentTo(to), stanza.attrs.from!, state)) {
+      this.grants.send(recipient, readdressed(stanza, to))
+    }
+  }
+
+  /** A session of another process is gone: in order, which that has told, or with its process. */
+  private left(peer: Peer): void {
+    if (!(peer instanceof RemotePeer) || peer.type !== 'c2s') return
+    if (this.module.server.cluster?.members.has(peer.member.id) !== false) return
+    const resource = peer as RemoteResource
+    let reading: Promise<ReadonlyRoster> | undefined
+    this.others!.lost(resource, async (entity) => {
+      if (entity === resource.bareJid) return true
+      reading ??= this.rostersByHost.get(this.host.name)?.read(resource.username)
+      const roster = await reading
+      return roster !== undefined && isSeenBy(roster.contact(entity))
+    })
   }
 
   /** Who is a contact of the account is told as such: once is enough (§8). */
@@ -165,7 +129,7 @@ export class PresenceFeed {
     const rosters = this.rostersByHost.get(this.host.name)
     const username = localOf(stanza.attrs.to ?? '')
     if (rosters === undefined || username === undefined) return
-    const state = this.stateOf(stanza)
+    const state = this.stateOf(stanza, origin)
     if (state === undefined) return
     const contact = bareOf(stanza.attrs.from!)
     const pass = (roster: ReadonlyRoster) => {
@@ -192,8 +156,7 @@ export class PresenceFeed {
     for (const privileges of this.grants.all()) {
       if (privileges.presence !== 'roster' || privileges.jid === bareOf(stanza.attrs.from!)) continue
       for (const recipient of this.grants.recipients(privileges)) {
-        if (!remember(this.sentTo(recipient.to), stanza.attrs.from!, state)) continue
-        this.grants.send(recipient, readdressed(stanza, recipient.to))
+        this.offer(privileges, recipient, stanza, state, true)
       }
     }
   }
@@ -210,38 +173,21 @@ export class PresenceFeed {
    * What tells a presence from others of the same resource. Of a session of this server it is the presence that it
    * has, so that the answer to a probe is the same as what was broadcast. Undefined: it is none to be told.
    */
-  private stateOf(stanza: Stanza): unknown {
+  private stateOf(stanza: Stanza, origin: Origin): unknown {
     const { type, from = '' } = stanza.attrs
-    const presence = this.module.server.fullJids.get(from)?.presence
-    // It is gone for somebody only.
-    if (type === 'unavailable') return presence === undefined ? GONE : undefined
+    const { fullJids, cluster } = this.module.server
+    const presence = fullJids.get(from)?.presence
+    if (type === 'unavailable') {
+      // It is gone for somebody only.
+      if (presence !== undefined || cluster?.directory.find(from)?.available === true) return undefined
+      return this.others?.numbered(stanza, origin) ?? GONE
+    }
     return (
+      this.others?.numbered(stanza, origin) ??
       presence ??
       createHash('sha256')
         .update(`${stanza.attrs['xml:lang'] ?? ''} ${stanza.inner}`)
         .digest('base64')
     )
   }
-
-  private sentTo(to: string): Map<string, unknown> {
-    const { sent } = this.grants.registry
-    let log = sent.get(to)
-    if (log === undefined) {
-      log = new Map()
-      sent.set(to, log)
-    }
-    return log
-  }
-}
-
-/** @returns whether this is new */
-function remember(sent: Map<string, unknown>, from: string, state: unknown): boolean {
-  if (sent.get(from) === state) return false
-  sent.delete(from)
-  if (sent.size >= MOST_REMEMBERED) {
-    const [oldest] = sent.keys()
-    sent.delete(oldest!)
-  }
-  sent.set(from, state)
-  return true
 }

@@ -52,6 +52,7 @@ export class Cluster implements BusHandler {
   /** By their ids: sessions and connections that the others know. */
   private readonly known = new Map<string, StreamSession>()
   private readonly sequences = new WeakMap<StreamSession, number>()
+  private numbers = 0
   private readonly byTag = new Map<string, Member>()
   /** Those that are held back until another process takes more. */
   private readonly waitingFor = new Map<string, Parameters<typeof pauseFeeder>[0]>()
@@ -261,8 +262,14 @@ export class Cluster implements BusHandler {
     return undefined
   }
 
+  /** Numbers presence that comes from this process in the order in which it does. */
+  nextNumber(): number {
+    return ++this.numbers
+  }
+
   private forward(member: Member, { origin, stanza }: StanzaEvent): void {
-    const text = encodeStanza(this.keyOf(origin), '', stanza)
+    const number = stanza.name === 'presence' ? this.nextNumber() : 0
+    const text = encodeStanza(this.keyOf(origin), '', stanza, number)
     this.post(member, text, isMissed(stanza) ? new Forwarded(origin, stanza) : undefined)
   }
 
@@ -308,7 +315,7 @@ export class Cluster implements BusHandler {
       session?.sendText(message.text)
       return session?.connection.drained()
     }
-    const { stanza } = message
+    const { stanza, number } = message
     if (message.for !== '') {
       const session = this.known.get(message.for)
       if (session !== undefined && !session.destroyed) {
@@ -326,7 +333,11 @@ export class Cluster implements BusHandler {
       return
     }
     if (origin.type === 'component') origin.host.events.fire('component-sent', { peer: origin, stanza })
-    return origin.work(work)
+    if (number === 0) return origin.work(work)
+    return origin.work(() => {
+      origin.number = number
+      work()
+    })
   }
 
   private originOf(from: Member, key: Key): Origin | undefined {

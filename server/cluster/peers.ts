@@ -33,6 +33,8 @@ export class RemotePeer implements Peer {
   readonly sequence: number
   readonly since: number
   destroyed = false
+  /** Number, at its process, of the presence of its that is being worked on: what it sent earlier has a lower one. */
+  number = 0
   private readonly link: PeerLink
   private held: (() => void)[] | undefined
   private holds = 0

@@ -16,7 +16,14 @@ export interface Key {
 
 export type Message =
   /** A stanza on its way, to be worked on as one from there. With `for`, events are done: it is for that one. */
-  | { readonly kind: 'stanza'; readonly from: Key; readonly for: string; readonly stanza: Stanza }
+  | {
+      readonly kind: 'stanza'
+      readonly from: Key
+      readonly for: string
+      readonly stanza: Stanza
+      /** Tells what of a process's presence was earlier, whatever ways it takes; 0 if it does not matter. */
+      readonly number: number
+    }
   /** Text for a session or connection, which is gone with it. */
   | { readonly kind: 'text'; readonly for: string; readonly text: string }
   /** A call by name: see `Cluster.call` and `Cluster.ask`. `question` is empty if no answer is wanted. */
@@ -24,18 +31,23 @@ export type Message =
   | { readonly kind: 'answer'; readonly question: string; readonly data: unknown }
 
 const STANZA = 'S'
+const NUMBERED = 'N'
 const TEXT = 'T'
 const CALL = 'C'
 const ANSWER = 'A'
 
 // Fields have no line break: JIDs can not hold one, names and ids are ours. What may is JSON, or comes last.
 
-/** @param target - the id of a session of the receiver; empty if it decides who gets the stanza */
-export function encodeStanza(from: Key, target: string, stanza: Stanza): string {
+/**
+ * @param target - the id of a session of the receiver; empty if it decides who gets the stanza
+ * @param number - grows with each that has one; 0 for none
+ */
+export function encodeStanza(from: Key, target: string, stanza: Stanza, number = 0): string {
   const { name, attrs, inner, childCount, payloadName } = stanza
+  const kind = number === 0 ? STANZA : `${NUMBERED}${number}\n`
   // The payload's namespace may hold anything that a URI may; no line break is among it (see the tokenizer).
   return (
-    `${STANZA}${target}\n${from.kind}${from.id}\n${from.jid}\n${name}\n${childCount}\n${payloadName}\n` +
+    `${kind}${target}\n${from.kind}${from.id}\n${from.jid}\n${name}\n${childCount}\n${payloadName}\n` +
     `${stanza.payloadNs}\n${JSON.stringify(attrs)}\n${inner}`
   )
 }
@@ -56,7 +68,9 @@ export function encodeAnswer(question: string, data: unknown): string {
 export function decode(text: string): Message {
   const fields = new Fields(text)
   switch (text[0]) {
+    case NUMBERED:
     case STANZA: {
+      const number = text[0] === NUMBERED ? Number(fields.next()) : 0
       const target = fields.next()
       const origin = fields.next()
       const from: Key = { kind: origin[0] as Key['kind'], id: origin.slice(1), jid: fields.next() }
@@ -66,7 +80,7 @@ export function decode(text: string): Message {
       const payloadNs = fields.next()
       const attrs = Object.assign(new Attributes(), JSON.parse(fields.next())) as Record<string, string>
       const stanza = Stanza.fromText(name, attrs, fields.rest(), childCount, payloadName, payloadNs)
-      return { kind: 'stanza', from, for: target, stanza }
+      return { kind: 'stanza', from, for: target, stanza, number }
     }
     case TEXT:
       return { kind: 'text', for: fields.next(), text: fields.rest() }
