@@ -4,6 +4,7 @@ import {
   type Host,
   type Module,
   type Origin,
+  type RemoteResource,
   type Resource,
   Stanza,
   type StreamSession,
@@ -18,7 +19,11 @@ export interface PresenceContext {
   readonly rostersByHost: RostersByHost
   /** JIDs that a session has sent directed presence to (RFC 6121 §4.6.3). */
   readonly directed: WeakMap<StreamSession, Set<string>>
-  /** How many of them one session may have. */
+  /** The same of sessions at other processes: who is connected to this one. */
+  readonly directedElsewhere: WeakMap<RemoteResource, Set<string>>
+  /** Presence that each process delivers to those that are connected to it. */
+  readonly onlyHere: WeakSet<Stanza>
+  /** How many addresses of directed presence one session may have. */
   maxDirected(): number
 }
 
@@ -58,16 +63,24 @@ export function otherResources(host: Host, session: StreamSession): readonly Res
  * Sends somebody the presence of all available resources of an account.
  *
  * @param to - full or bare JID, prepared
+ * @param isNew - they may see it since a moment ago, and a session that is just being bound may not know
  * @returns how many there were
  */
-export function sendPresenceOf(context: PresenceContext, username: string, to: string): number {
+export function sendPresenceOf(
+  context: PresenceContext,
+  username: string,
+  to: string,
+  isNew = false,
+): number {
   const { host } = context
   const { cluster } = host.server
   if (cluster === undefined) return sendPresenceFromHere(context, username, to)
   const count = [...availableResources(host, username)].length
   sendPresenceFromHere(context, username, to)
   // Presence is kept where its session is.
-  cluster.calls.tell(cluster.holdersOf(host, username), callName(SEND, host), { username, to })
+  const call = { username, to }
+  if (isNew) cluster.holders.tell(host, username, callName(SEND, host), call)
+  else cluster.calls.tell(cluster.holdersOf(host, username), callName(SEND, host), call)
   return count
 }
 
@@ -96,11 +109,7 @@ export function sendToResources(
   sendTextHere(host, username, text, interested)
   const { cluster } = host.server
   if (cluster !== undefined) {
-    cluster.calls.tell(cluster.holdersOf(host, username), callName(DELIVER, host), {
-      username,
-      text,
-      interested,
-    })
+    cluster.holders.tell(host, username, callName(DELIVER, host), { username, text, interested })
   }
 }
 
@@ -111,25 +120,36 @@ function sendTextHere(host: Host, username: string, text: string, interested: bo
 }
 
 const SEND = 'presence/send'
+const TAKE_BACK = 'presence/take-back'
 const DELIVER = 'presence/deliver'
 
-function callName(name: string, host: Host): string {
+/** What a call of the plugin is named for one host. */
+export function callName(name: string, host: Host): string {
   return `${name} ${host.name}`
 }
 
-/** Does for other processes what they ask of the account's resources here. @returns a function that ends it */
+/**
+ * Does for other processes what they ask of the account's resources here: after what they have changed in its roster
+ * is known here, too, so that presence that is sent meanwhile goes by the same roster.
+ *
+ * @returns a function that ends it
+ */
 export function serveOthers(context: PresenceContext): () => void {
-  const { host } = context
+  const { host, rosters } = context
   const { cluster } = host.server
   if (cluster === undefined) return () => {}
   const ends = [
     cluster.calls.on(callName(SEND, host), (data) => {
       const { username, to } = data as { username: string; to: string }
-      sendPresenceFromHere(context, username, to)
+      return rosters.after(username, () => sendPresenceFromHere(context, username, to))
+    }),
+    cluster.calls.on(callName(TAKE_BACK, host), (data) => {
+      const { username, to } = data as { username: string; to: string }
+      return rosters.after(username, () => sendUnavailableFromHere(context, username, to))
     }),
     cluster.calls.on(callName(DELIVER, host), (data) => {
       const { username, text, interested } = data as { username: string; text: string; interested: boolean }
-      sendTextHere(host, username, text, interested)
+      return rosters.after(username, () => sendTextHere(host, username, text, interested))
     }),
   ]
   return () => {
@@ -138,9 +158,19 @@ export function serveOthers(context: PresenceContext): () => void {
 }
 
 /** Tells somebody that all available resources of an account are gone, for them. */
-export function sendUnavailableOf({ module, host }: PresenceContext, username: string, to: string): void {
-  for (const resource of [...availableResources(host, username)]) {
-    module.send(new Stanza('presence', { type: 'unavailable', from: resource.fullJid, to }), resource)
+export function sendUnavailableOf(context: PresenceContext, username: string, to: string): void {
+  const { host } = context
+  const { cluster } = host.server
+  sendUnavailableFromHere(context, username, to)
+  if (cluster === undefined) return
+  // In order with the presence that they send themselves.
+  cluster.holders.tell(host, username, callName(TAKE_BACK, host), { username, to })
+}
+
+function sendUnavailableFromHere({ module, host }: PresenceContext, username: string, to: string): void {
+  for (const session of [...(host.accounts.get(username)?.sessions.values() ?? [])]) {
+    if (!session.available || session.destroyed) continue
+    module.send(new Stanza('presence', { type: 'unavailable', from: session.fullJid, to }), session)
   }
 }
 

@@ -1,24 +1,23 @@
 /** Presence (RFC 6121 §3 and §4): subscriptions, broadcast, probes, directed presence. */
 
 import {
-  bareOf,
   definePlugin,
   errorReply,
   kinds,
   localOf,
   type Origin,
   option,
+  type RemoteResource,
   Stanza,
-  StanzaError,
   type StanzaEvent,
   type StreamSession,
 } from '../../server/index.ts'
 import type { Rosters, RostersByHost } from '../roster/index.ts'
 import { broadcastPresence } from './available.ts'
 import { availableResources, clientOf, type PresenceContext, serveOthers } from './context.ts'
-import { tellOfLost } from './lost.ts'
+import { hearOfDirected, trackDirected } from './directed.ts'
+import { LostPresence } from './lost.ts'
 import { answerForHost, answerProbe, mayProbe } from './probes.ts'
-import { hasFrom } from './states.ts'
 import {
   endSubscriptions,
   isSubscriptionType,
@@ -54,11 +53,18 @@ export default definePlugin({
       rostersByHost: module.shared<RostersByHost>('roster/hosts', () => new Map()),
       // Shared, so that it outlives a reload of the plugin.
       directed: module.shared('presence/directed', () => new WeakMap<StreamSession, Set<string>>()),
+      directedElsewhere: module.shared('presence/directed-elsewhere', () => new WeakMap()),
+      onlyHere: module.shared('presence/only-here', () => new WeakSet()),
       maxDirected: () => module.options.presence_max_directed,
     }
 
     module.onUnload(serveOthers(context))
-    module.hook('resource-lost', ({ resource }) => tellOfLost(context, resource))
+    module.onUnload(hearOfDirected(context))
+    const lost = new LostPresence(context)
+    module.hookGlobal('peer-left', ({ peer }) => {
+      const resource = peer as RemoteResource
+      if (peer.type === 'c2s' && resource.lost) lost.add(resource)
+    })
 
     const outbound = (event: StanzaEvent): unknown => {
       const { type } = event.stanza.attrs
@@ -75,12 +81,16 @@ export default definePlugin({
     module.hook('pre-presence/host', outbound)
 
     module.hook('presence/bare', (event) => {
+      if (isOutdated(context, event)) return true
       const session = event.toSelf ? clientOf(event.origin) : undefined
       if (session !== undefined) return broadcastPresence(context, event, session)
       if (event.stanza.attrs.to === undefined) return undefined
       return asked(context, event) ?? deliverToAvailable(context, event)
     })
-    module.hook('presence/full', (event) => asked(context, event) ?? deliverToFull(context, event))
+    module.hook('presence/full', (event) => {
+      if (isOutdated(context, event)) return true
+      return asked(context, event) ?? deliverToFull(context, event)
+    })
     module.hook('presence/host', (event) => answerForHost(context, event))
 
     module.hook('roster-item-removed', (removed) => endSubscriptions(context, removed), -1)
@@ -88,34 +98,12 @@ export default definePlugin({
     // However a session ends, those who saw it learn that it is gone (RFC 6121 §4.5.2).
     module.hook('resource-unbind', ({ session }) => {
       if (session.presence === undefined && !context.directed.has(session)) return
+      // Others have told of its end, and may have taken its place.
+      if (module.server.cluster?.hasLost(session)) return
       module.server.router.process(session, new Stanza('presence', { type: 'unavailable' }))
     })
   },
 })
-
-/** Remembers who has to be told when a session goes (RFC 6121 §4.6.3). */
-function trackDirected(context: PresenceContext, { origin, stanza, toSelf }: StanzaEvent): void {
-  const session = clientOf(origin)
-  if (session === undefined || toSelf) return
-  const { to = '', type } = stanza.attrs
-  let directed = context.directed.get(session)
-  if (type !== undefined) {
-    directed?.delete(to)
-    if (directed?.size === 0) context.directed.delete(session)
-    return
-  }
-  const contact = context.rosters.kept(session.username!)?.contact(bareOf(to))
-  // Contacts are told anyway, once the session has been available to all of them.
-  if (session.presence !== undefined && contact !== undefined && hasFrom(contact)) return
-  if (directed === undefined) {
-    directed = new Set()
-    context.directed.set(session, directed)
-  }
-  if (directed.size >= context.maxDirected() && !directed.has(to)) {
-    throw new StanzaError('resource-constraint', 'Directed presence has gone to too many addresses')
-  }
-  directed.add(to)
-}
 
 /** Subscriptions and probes for an account; undefined for presence that is to be delivered. */
 function asked(context: PresenceContext, event: StanzaEvent): unknown {
@@ -131,13 +119,33 @@ function refuseType({ origin, stanza }: StanzaEvent): true {
   return true
 }
 
+/**
+ * Whether a session of another process says that it is gone, and another one with the same full JID is there by now:
+ * a process that did not answer for a while may have ended the old one later than the new one was bound.
+ */
+function isOutdated({ module }: PresenceContext, { origin, stanza }: StanzaEvent): boolean {
+  const { cluster, fullJids } = module.server
+  if (cluster === undefined || stanza.attrs.type !== 'unavailable' || !('member' in origin)) return false
+  const { fullJid } = origin
+  if (fullJid === undefined || stanza.attrs.from !== fullJid) return false
+  const now = fullJids.get(fullJid) ?? cluster.directory.find(fullJid)
+  return now !== undefined && now !== origin && now.available
+}
+
 /** RFC 6121 §8.5.2.1.2: to all available resources. */
-function deliverToAvailable({ host, rosters }: PresenceContext, { stanza }: StanzaEvent): unknown {
+function deliverToAvailable(context: PresenceContext, { stanza }: StanzaEvent): unknown {
+  const { host, rosters } = context
   const username = localOf(stanza.attrs.to!) ?? ''
   // Nobody is there: the most common case, and one where no roster matters.
   if (!host.isOnline(username)) return true
   // What follows an approval must not overtake it: a client does not know the contact before.
   const deliver = () => {
+    if (context.onlyHere.has(stanza)) {
+      for (const session of [...(host.accounts.get(username)?.sessions.values() ?? [])]) {
+        if (session.available && !session.destroyed) session.send(stanza)
+      }
+      return
+    }
     for (const resource of [...availableResources(host, username)]) resource.send(stanza)
   }
   return rosters.after(username, deliver) ?? true

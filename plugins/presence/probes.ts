@@ -27,19 +27,21 @@ export function answerProbe(context: PresenceContext, { stanza }: StanzaEvent): 
   const username = localOf(to)
   if (username === undefined) return true
 
-  const answer = (maySee: boolean) => {
+  const answer = (maySee: boolean): Promise<void> | undefined => {
     // Who may not see the account learns nothing, not even whether there is one.
-    if (!maySee) sendFromBare(context, 'unsubscribed', to, from)
-    else if (sendPresenceOf(context, username, asker) === 0) sendFromBare(context, 'unavailable', to, asker)
+    if (!maySee) return refuse(context, username, from)
+    if (sendPresenceOf(context, username, asker) === 0) sendFromBare(context, 'unavailable', to, asker)
+    return undefined
   }
   if (from === to) {
-    answer(true)
+    void answer(true)
     return true
   }
   if (rosters.kept(username) !== undefined) {
     const work = () => {
       const roster = rosters.kept(username)
-      if (roster !== undefined) answer(hasFrom(roster.contact(from)))
+      // Not to be waited for: what it does comes after this in the same queue.
+      if (roster !== undefined) void answer(hasFrom(roster.contact(from)))
     }
     return rosters.after(username, work) ?? true
   }
@@ -50,6 +52,26 @@ export function answerProbe(context: PresenceContext, { stanza }: StanzaEvent): 
     return true
   }
   return rosters.read(username).then((roster: ReadonlyRoster) => answer(hasFrom(roster.contact(from))))
+}
+
+/**
+ * Tells somebody that they do not see the account. That changes their roster, which must not be crossed by what the
+ * two change meanwhile: where another process may do that, it waits for its turn, and looks again.
+ */
+function refuse(context: PresenceContext, username: string, asker: string): Promise<void> | undefined {
+  const { module, host, rosters, rostersByHost } = context
+  const send = () => sendFromBare(context, 'unsubscribed', `${username}@${host.name}`, asker)
+  if (module.server.cluster === undefined || !rostersByHost.has(domainOf(asker))) {
+    send()
+    return undefined
+  }
+  const work = async () => {
+    const contact = (await rosters.readLatest(username)).contact(asker)
+    if (!hasFrom(contact) && contact.request === undefined) send()
+  }
+  return rosters.between(username, asker, work).catch((error) => {
+    host.log.debug('a probe could not be answered', { user: username, error })
+  })
 }
 
 /** What the roster of another account of this server, if it is in memory, knows of a contact. */

@@ -53,6 +53,8 @@ export function sendSubscription(
     if (before.item !== after.item) rosters.push(username, to)
   }
   const route = () => module.send(routed, session)
+  // What follows must not be where the contact is before what was routed.
+  const isShared = module.server.cluster !== undefined
   const run = async (): Promise<true> => {
     switch (type) {
       case 'subscribe':
@@ -68,7 +70,8 @@ export function sendSubscription(
         // RFC 6121 §A.2.3: nobody is told who has not asked.
         if (!(await rosters.change(username, to, { edit, changed: push }))) break
         route()
-        sendPresenceOf(context, username, to)
+        if (isShared) await rosters.received(to)
+        sendPresenceOf(context, username, to, true)
         break
       }
       case 'unsubscribed': {
@@ -79,6 +82,7 @@ export function sendSubscription(
         }
         if (!(await rosters.change(username, to, { edit: unsubscribedOut, changed }))) break
         route()
+        if (isShared) await rosters.received(to)
         if (wasSubscribed) sendUnavailableOf(context, username, to)
         break
       }

@@ -71,7 +71,7 @@ export default definePlugin({
     module.exports = rosters
     const byHost = module.shared<RostersByHost>('roster/hosts', () => new Map())
     byHost.set(host.name, rosters)
-    module.onUnload(shareRosters(host, rosters))
+    module.onUnload(shareRosters(host, rosters, byHost))
     module.onUnload(() => byHost.delete(host.name))
     module.addFeature(NS_ROSTER)
 

@@ -2,9 +2,11 @@
 
 import { randomBytes } from 'node:crypto'
 import {
+  domainOf,
   escapeText,
   type Host,
   type KeyvalStore,
+  localOf,
   NS_ROSTER,
   RoomyMap,
   Stanza,
@@ -42,8 +44,12 @@ export interface ContactChange {
   changed?(before: Contact, after: Contact): void
 }
 
-/** What other processes are told. */
+/** Other processes, which change the same rosters. */
 export interface RosterOthers {
+  /** Waits until it is this process's turn to work on something; what it gives ends the turn. */
+  takeTurn(name: string): Promise<() => void>
+  /** The rosters of another host of the server, or this one; undefined if it has none. */
+  rostersOf(host: string): Rosters | undefined
   /** A roster has been written. */
   changed(username: string): void
   /** Its resources are to be told of an item. */
@@ -96,6 +102,11 @@ export class Rosters {
     return kept === undefined ? this.enqueue(username, () => this.load(username)) : Promise.resolve(kept)
   }
 
+  /** The same as it is stored now: where there are other processes, it may be newer than what is in memory. */
+  readLatest(username: string): Promise<ReadonlyRoster> {
+    return this.enqueue(username, () => this.latest(username))
+  }
+
   /** Forgets the copy in memory. */
   drop(username: string): void {
     this.inMemory.delete(username)
@@ -114,7 +125,7 @@ export class Rosters {
     return this.enqueue(username, async () => {
       // Most of what strangers send changes nothing. That is found out without writing, and with the same
       // steps whether the account exists or not, so that nobody learns it from how long they take.
-      const before = (await this.load(username)).contact(jid)
+      const before = (await this.latest(username)).contact(jid)
       const planned = change.edit(before)
       change.decided?.(before, planned)
       if (planned === undefined || !(await this.host.users?.exists(username))) return false
@@ -128,7 +139,29 @@ export class Rosters {
    * one believe to be seen by the other who does not see them.
    */
   between<T>(username: string, jid: string, work: () => Promise<T>): Promise<T> {
-    return this.pairs.run(`${username}@${this.host.name}`, jid, work)
+    const account = `${username}@${this.host.name}`
+    const { others } = this
+    // What has no roster here can have none that another process changes.
+    const theirs = others?.rostersOf(domainOf(jid))
+    if (others === undefined || theirs === undefined) return this.pairs.run(account, jid, work)
+    // What changes the contact's roster may be answered by what changes this one.
+    const written = async () => {
+      await theirs.settled(localOf(jid) ?? '')
+      await this.settled(username)
+    }
+    return this.pairs.runInTurn(account, jid, work, (name) => others.takeTurn(name), written)
+  }
+
+  /**
+   * Where there are other processes: resolves when the contact's roster, if it is one of this server, knows what this
+   * process has just sent. In one process alone all that follows waits for that.
+   */
+  received(jid: string): Promise<unknown> | undefined {
+    return this.others?.rostersOf(domainOf(jid))?.settled(localOf(jid) ?? '')
+  }
+
+  private settled(username: string): Promise<unknown> {
+    return this.queues.get(username) ?? Promise.resolve()
   }
 
   /** Runs something as soon as all changes of the account's roster that are under way are done; mostly at once. */
@@ -171,6 +204,14 @@ export class Rosters {
   private async load(username: string): Promise<Roster> {
     const kept = this.inMemory.get(username)
     if (kept !== undefined) return kept
+    const roster = Roster.decode(await this.store.get(username))
+    this.keep(username, roster)
+    return roster
+  }
+
+  /** Another process may have changed it a moment ago: then it is not known here yet. */
+  private async latest(username: string): Promise<Roster> {
+    if (this.others === undefined) return this.load(username)
     const roster = Roster.decode(await this.store.get(username))
     this.keep(username, roster)
     return roster

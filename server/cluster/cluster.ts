@@ -17,8 +17,10 @@ import { Bindings } from './bindings.ts'
 import type { Bus, BusHandler, Member, Waiting } from './bus.ts'
 import { Calls } from './calls.ts'
 import { Directory, describeConnection, describeSession } from './directory.ts'
+import { Holders } from './holders.ts'
 import { type RemoteConnection, RemotePeer, type RemoteResource } from './peers.ts'
 import type { AccountRegistry } from './registry.ts'
+import { Turns } from './turns.ts'
 import { decode, encodeStanza, encodeText, type Key } from './wire.ts'
 
 /** Of what has gone before it was known. */
@@ -26,6 +28,14 @@ const UNKNOWN = { sequence: 0, since: 0 }
 
 /** What an id begins with that is another process's to answer. */
 const TAG_MARK = '~'
+
+/** Of presence that changes rosters (RFC 6121 §3). */
+const SUBSCRIPTION_TYPES: ReadonlySet<string> = new Set([
+  'subscribe',
+  'subscribed',
+  'unsubscribe',
+  'unsubscribed',
+])
 
 const END_CONNECTION = 'cluster/end-connection'
 /** Milliseconds that another process has to end a connection. */
@@ -44,6 +54,8 @@ export class Cluster implements BusHandler {
   readonly bindings: Bindings
   readonly directory: Directory
   readonly registry: AccountRegistry
+  readonly turns: Turns
+  readonly holders: Holders
   /** A number that all processes share, and nobody else knows. */
   seed = 0
   private readonly server: Server
@@ -54,6 +66,8 @@ export class Cluster implements BusHandler {
   private readonly sequences = new WeakMap<StreamSession, number>()
   private numbers = 0
   private readonly byTag = new Map<string, Member>()
+  /** Those that the others have taken for gone, before they were. */
+  private readonly taken = new WeakSet<StreamSession>()
   /** Those that are held back until another process takes more. */
   private readonly waitingFor = new Map<string, Parameters<typeof pauseFeeder>[0]>()
 
@@ -66,6 +80,8 @@ export class Cluster implements BusHandler {
     this.directory = new Directory(this, server.hosts, this)
     this.calls = new Calls(bus, log)
     this.bindings = new Bindings(this, registry)
+    this.turns = new Turns(bus, this.calls, registry)
+    this.holders = new Holders(this.directory, this.calls, registry, log)
     this.calls.on(END_CONNECTION, (id) => {
       this.known.get(id as string)?.close(new StreamError('conflict', 'Replaced by a new connection'))
       return true
@@ -150,11 +166,9 @@ export class Cluster implements BusHandler {
     return sequence
   }
 
-  /** Other processes that hold resources of an account. */
+  /** Other processes that are known to hold resources of an account. */
   holdersOf(host: Host, username: string): ReadonlySet<string> {
-    const holders = new Set<string>()
-    for (const { member } of this.directory.resourcesOf(`${username}@${host.name}`)) holders.add(member.id)
-    return holders
+    return this.holders.of(host, username)
   }
 
   /** The session or connection of this process that the others know by this id. */
@@ -195,7 +209,8 @@ export class Cluster implements BusHandler {
   // Stanzas.
 
   /**
-   * Whether a stanza is for another process, or it has to be found out whether it is: then it is taken there.
+   * Whether a stanza is for another process, or it has to be found out whether it is: then it is taken there. What
+   * changes subscriptions is worked on where it was sent: there is certain that nothing crosses it.
    *
    * @param event - about to be fired on the host of `to`
    */
@@ -207,6 +222,7 @@ export class Cluster implements BusHandler {
       return this.returns(event, id)
     }
     if (this.bus.members.size < 2 || host.hostType !== 'host' || to.local === undefined) return false
+    if (stanza.name === 'presence' && SUBSCRIPTION_TYPES.has(type ?? '')) return false
     if (target === 'full') {
       const account = host.accounts.get(to.local)
       if (account?.sessions.has(to.resource!)) return false
@@ -319,6 +335,7 @@ export class Cluster implements BusHandler {
     if (message.for !== '') {
       const session = this.known.get(message.for)
       if (session !== undefined && !session.destroyed) {
+        if (session.type === 'component' && this.isOutdated(from, stanza)) return
         session.send(stanza)
         return session.connection.drained()
       }
@@ -338,6 +355,19 @@ export class Cluster implements BusHandler {
       origin.number = number
       work()
     })
+  }
+
+  /**
+   * Whether a process says that a session of its own is gone, and another one has its full JID by now: a process that
+   * did not answer for a while may end the old one later than the new one was bound. (To accounts presence goes
+   * through events; there the plugin looks.)
+   */
+  private isOutdated(from: Member, { name, attrs }: Stanza): boolean {
+    if (name !== 'presence' || attrs.type !== 'unavailable') return false
+    const jid = attrs.from ?? ''
+    if (this.server.fullJids.get(jid)?.available === true) return true
+    const now = this.directory.find(jid)
+    return now?.available === true && now.member !== from
   }
 
   private originOf(from: Member, key: Key): Origin | undefined {
@@ -379,12 +409,18 @@ export class Cluster implements BusHandler {
     this.log.error('the other processes have taken this one for dead: all its sessions end', {
       sessions: this.known.size,
     })
+    for (const session of this.known.values()) this.taken.add(session)
     for (const session of [...this.known.values()]) {
       // The others have been told that it is gone, and may see another in its place by now.
       session.presence = undefined
       session.close(new StreamError('reset', 'This process was cut off from the others'))
     }
     this.known.clear()
+  }
+
+  /** Whether the others have taken a session for gone: nothing is to be told of its end. */
+  hasLost(session: StreamSession): boolean {
+    return this.taken.has(session)
   }
 
   // What the directory tells.
@@ -398,9 +434,9 @@ export class Cluster implements BusHandler {
     this.server.events.fire('peer-left', { peer: connection })
   }
 
-  resourceLeft(resource: RemoteResource, lost: boolean): void {
+  resourceLeft(resource: RemoteResource): void {
     this.server.events.fire('peer-left', { peer: resource })
-    if (lost && this.leads) resource.host.events.fire('resource-lost', { resource })
+    if (resource.lost && this.leads) resource.host.events.fire('resource-lost', { resource })
   }
 
   /** Whether this process does what one of them has to do for all. */

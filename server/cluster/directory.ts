@@ -9,8 +9,7 @@ import { type Beginning, type PeerLink, RemoteConnection, type RemotePeer, Remot
 export interface DirectoryListener {
   connectionJoined(connection: RemoteConnection): void
   connectionLeft(connection: RemoteConnection): void
-  /** @param lost - its process has died, and told nobody that it goes */
-  resourceLeft(resource: RemoteResource, lost: boolean): void
+  resourceLeft(resource: RemoteResource): void
 }
 
 /** What a process tells of a bound session: `s` and its id, under which it says this. */
@@ -73,7 +72,7 @@ export class Directory {
       this.forHosts.delete(`${member.id} ${key}`)
       if (known === undefined) return
       own!.delete(key)
-      this.remove(known, false)
+      this.remove(known)
       return
     }
     const [jid = '', sequence = '0', since = '0', rest = ''] = value.split('\n')
@@ -135,8 +134,11 @@ export class Directory {
     if (own === undefined) return
     this.peers.delete(member.id)
     // First nobody is there any more, then it is told: whoever is told looks for others.
-    for (const peer of own.values()) this.forget(peer)
-    for (const peer of own.values()) this.tell(peer, !orderly)
+    for (const peer of own.values()) {
+      peer.lost = !orderly
+      this.forget(peer)
+    }
+    for (const peer of own.values()) this.tell(peer)
   }
 
   /** How many there are, for `legate status`. */
@@ -150,9 +152,9 @@ export class Directory {
     return { sessions, connections }
   }
 
-  private remove(peer: RemotePeer, lost: boolean): void {
+  private remove(peer: RemotePeer): void {
     this.forget(peer)
-    this.tell(peer, lost)
+    this.tell(peer)
   }
 
   private forget(peer: RemotePeer): void {
@@ -163,8 +165,8 @@ export class Directory {
     } else if (peer instanceof RemoteConnection) takeOut(this.byDomain, peer.key.jid, peer)
   }
 
-  private tell(peer: RemotePeer, lost: boolean): void {
-    if (peer instanceof RemoteResource) this.listener.resourceLeft(peer, lost)
+  private tell(peer: RemotePeer): void {
+    if (peer instanceof RemoteResource) this.listener.resourceLeft(peer)
     else if (peer instanceof RemoteConnection) this.listener.connectionLeft(peer)
   }
 }

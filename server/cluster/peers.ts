@@ -35,6 +35,8 @@ export class RemotePeer implements Peer {
   destroyed = false
   /** Number, at its process, of the presence of its that is being worked on: what it sent earlier has a lower one. */
   number = 0
+  /** Whether its process has died, and told nobody that it goes. */
+  lost = false
   private readonly link: PeerLink
   private held: (() => void)[] | undefined
   private holds = 0

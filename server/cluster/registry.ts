@@ -44,6 +44,22 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return ARGV[2]
 `
 
+/**
+ * Takes others out of a queue, and puts somebody at its end who is not in it.
+ *
+ *     KEYS  the queue
+ *     ARGV  who it is, the milliseconds for which the queue is kept, those who are to be taken out
+ */
+const QUEUE = `
+for i = 3, #ARGV do redis.call('LREM', KEYS[1], 0, ARGV[i]) end
+if not redis.call('LPOS', KEYS[1], ARGV[1]) then redis.call('RPUSH', KEYS[1], ARGV[1]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return redis.call('LINDEX', KEYS[1], 0)
+`
+
+/** Milliseconds for which a queue is kept that nobody has come to: longer than any work in it takes. */
+const QUEUE_MS = 60_000
+
 /** Milliseconds in which Redis must be there for joining. */
 const READY_MS = 10_000
 
@@ -109,13 +125,28 @@ export class AccountRegistry {
   }
 
   async release(host: string, username: string, resource: string, owner: Owner): Promise<void> {
-    const released = this.client.eval(RELEASE, 1, this.key(host, username), resource, write(owner))
-    this.underWay.add(released)
-    try {
-      await released
-    } finally {
-      this.underWay.delete(released)
-    }
+    await this.beforeClosing(this.client.eval(RELEASE, 1, this.key(host, username), resource, write(owner)))
+  }
+
+  /**
+   * Stands in a queue.
+   *
+   * @param name - of the queue
+   * @param token - `MEMBER NUMBER` of who does
+   * @param over - of those who are not to stand in it any longer
+   * @returns who is the first in it
+   */
+  async queueFor(name: string, token: string, over: readonly string[]): Promise<string> {
+    return (await this.client.eval(QUEUE, 1, this.queue(name), token, QUEUE_MS, ...over)) as string
+  }
+
+  async leaveQueue(name: string, token: string): Promise<void> {
+    await this.beforeClosing(this.client.lrem(this.queue(name), 0, token))
+  }
+
+  /** Whether somebody is no member, as Redis has it: this process may not have heard yet that they are. */
+  async isGone(member: string): Promise<boolean> {
+    return (await this.client.hexists(`{${this.prefix}:cluster}:members`, member)) === 0
   }
 
   /**
@@ -148,6 +179,19 @@ export class AccountRegistry {
   /** A number greater than all before it. */
   nextSequence(): Promise<number> {
     return this.client.incr(`{${this.prefix}:cluster}:sequence`)
+  }
+
+  private async beforeClosing(command: Promise<unknown>): Promise<void> {
+    this.underWay.add(command)
+    try {
+      await command
+    } finally {
+      this.underWay.delete(command)
+    }
+  }
+
+  private queue(name: string): string {
+    return `${this.prefix}:{a${bucketOf(name)}}:turn:${name}`
   }
 
   private key(host: string, username: string): string {
