@@ -7,9 +7,9 @@ import {
   formElement,
   NS_DATA,
   NS_DELEGATION,
+  type Resource,
   rawFormValues,
   Stanza,
-  type StreamSession,
   type Timeout,
   xml,
 } from '../../server/index.ts'
@@ -25,34 +25,47 @@ export interface Consent {
   readonly namespaces: readonly string[]
   /** Unix time in seconds: who has the entity's name only since then was not meant. */
   readonly asked: number
-  readonly timeout: Timeout
+  /** The process that has asked, and takes the answer; empty where there is only one. */
+  readonly member: string
+  /** When the time to answer is over; undefined where another process has asked. */
+  readonly timeout: Timeout | undefined
 }
 
-/** Requests that one account may have before it at a time. */
-export const MOST_OPEN = 5
+/** The same, as processes tell each other. */
+export type SharedConsent = Omit<Consent, 'member' | 'timeout'>
+
+/** Whether this process has asked. */
+export function isOwn({ timeout }: Consent): boolean {
+  return timeout !== undefined
+}
+
+export function shared({ challenge, username, entity, namespaces, asked }: Consent): SharedConsent {
+  return { challenge, username, entity, namespaces, asked }
+}
 
 /** Characters of an address that are shown: its end, since the domain tells whose it is. */
 const LONGEST_SHOWN = 200
+
+export function newChallenge(): string {
+  return randomBytes(16).toString('base64url')
+}
 
 /** Requests that wait for accounts, by their challenges. */
 export class Consents {
   private readonly open = new Map<string, Consent>()
   private readonly byAccount = new Map<string, Set<Consent>>()
 
-  /** @param timeout - of what is asked now */
-  add(username: string, entity: string, namespaces: readonly string[], timeout: Timeout): Consent {
-    const challenge = randomBytes(16).toString('base64url')
-    const consent: Consent = {
-      challenge,
-      username,
-      entity,
-      namespaces,
-      asked: Math.floor(Date.now() / 1000),
-      timeout,
-    }
-    this.open.set(challenge, consent)
-    this.byAccount.set(username, (this.byAccount.get(username) ?? new Set()).add(consent))
-    return consent
+  /** In place of one with the same challenge. */
+  add(consent: Consent): void {
+    const former = this.open.get(consent.challenge)
+    if (former !== undefined) this.close(former)
+    this.open.set(consent.challenge, consent)
+    const own = this.byAccount.get(consent.username) ?? new Set()
+    this.byAccount.set(consent.username, own.add(consent))
+  }
+
+  get(challenge: string): Consent | undefined {
+    return this.open.get(challenge)
   }
 
   /** What an account was asked with a challenge. Of another account's the answer is as of none. */
@@ -72,7 +85,8 @@ export class Consents {
 
   /** Takes one out. @returns whether it was open: nothing is decided twice */
   close(consent: Consent): boolean {
-    consent.timeout.cancel()
+    if (this.open.get(consent.challenge) !== consent) return false
+    consent.timeout?.cancel()
     const own = this.byAccount.get(consent.username)
     own?.delete(consent)
     if (own?.size === 0) this.byAccount.delete(consent.username)
@@ -182,8 +196,8 @@ export function shownEntity(entity: string): string {
 }
 
 /** The resources of an account that can be asked: those that take messages (RFC 6121 §8.5.2). */
-export function askable(sessions: Iterable<StreamSession>): StreamSession[] {
-  return [...sessions].filter(
-    ({ presence, priority, destroyed }) => presence !== undefined && priority >= 0 && !destroyed,
+export function askable(resources: Iterable<Resource>): Resource[] {
+  return [...resources].filter(
+    ({ available, priority, destroyed }) => available && priority >= 0 && !destroyed,
   )
 }

@@ -9,10 +9,18 @@ import {
   NS_DELEGATION,
   type Peer,
   Stanza,
+  StreamSession,
   xml,
 } from '../../server/index.ts'
 import { accountCreated, managerCreated } from './client-accounts.ts'
-import { type Grant, Grants, grantedDelegation, MOST_GRANTS, type StoredGrants } from './client-grants.ts'
+import {
+  type Grant,
+  Grants,
+  grantedDelegation,
+  MOST_GRANTS,
+  managersIn,
+  type StoredGrants,
+} from './client-grants.ts'
 import { mayBeGranted } from './client-namespaces.ts'
 import type { clientOptions } from './client-options.ts'
 import { shareGrants } from './client-shared.ts'
@@ -46,10 +54,24 @@ export class ClientDelegations {
   async start(): Promise<void> {
     await this.followPersistence()
     this.reconcile()
-    this.unshare = shareGrants(this.module.host, this.grants, () => this.reconcile())
-    // Those of other processes are told there.
+    this.unshare = shareGrants(this.module.host, this.grants, {
+      taken: (username, namespaces) => this.taken(username, namespaces),
+      learnt: (username, namespaces, managers) => {
+        this.taken(username, namespaces)
+        for (const jid of managers) this.tellHere(username, jid)
+      },
+      complete: () => this.endAbsent(),
+    })
     for (const username of this.grants.accounts()) {
-      for (const jid of managersIn(this.grants.of(username))) this.tell(username, jid)
+      for (const jid of managersIn(this.grants.of(username))) this.tellHere(username, jid)
+    }
+  }
+
+  /** What another process has granted may be what the configuration has here. */
+  private taken(username: string, namespaces: readonly string[]): void {
+    for (const namespace of namespaces) {
+      const grant = this.grants.find(username, namespace)
+      if (grant !== undefined && !this.mayGrant(namespace)) this.dormant.add(grant)
     }
   }
 
@@ -104,14 +126,34 @@ export class ClientDelegations {
 
   /** Takes back what an account has delegated; its managers are told what is left (U5). */
   async revoke(username: string, grants: readonly Grant[]): Promise<void> {
-    for (const { delegation } of grants) this.grants.remove(username, delegation.namespace)
+    for (const grant of grants) {
+      const { namespace } = grant.delegation
+      // It may be somebody else's by now.
+      if (this.grants.find(username, namespace) === grant) this.grants.remove(username, namespace)
+    }
     for (const jid of managersIn(grants)) this.tell(username, jid)
     await this.save(username)
   }
 
-  /** The last session of an account has ended: so do its grants, unless they are kept. */
+  /**
+   * The last session of an account has ended, wherever it was: so do its grants, unless they are kept. One process
+   * ends them for all.
+   */
   accountLeft(username: string): void {
-    if (!this.grants.kept) this.end(username, this.grants.of(username))
+    if (!this.grants.kept && this.leads) this.end(username, this.grants.of(username))
+  }
+
+  /** Ends what should have ended before, when nobody was there to do it. */
+  endAbsent(): void {
+    if (this.grants.kept || !this.leads) return
+    for (const username of this.grants.accounts()) {
+      if (!this.module.host.isOnline(username)) this.accountLeft(username)
+    }
+  }
+
+  /** Whether this process does what one of several that are one server has to do for all. */
+  private get leads(): boolean {
+    return this.module.server.cluster?.leads ?? true
   }
 
   /** A manager has connected (as A2, A3): it is told of every account that has granted it something. */
@@ -129,16 +171,16 @@ export class ClientDelegations {
 
   /** The configuration has changed: what is in force may have, too. */
   async reloaded(): Promise<void> {
-    this.reconcile((username, jid) => this.tell(username, jid))
+    // Other processes are reloaded as well, and tell whoever is connected to them.
+    this.reconcile((username, jid) => this.tellHere(username, jid))
     await this.followPersistence()
-    if (this.grants.kept) return
-    for (const username of this.grants.accounts()) {
-      if (!this.module.host.isOnline(username)) this.accountLeft(username)
-    }
+    this.endAbsent()
   }
 
   /** Looks whether the accounts of all grants are still those that they were (U2). */
   async verifyAll(): Promise<void> {
+    await this.grants.tidy()
+    if (!this.leads) return
     for (const username of this.grants.accounts()) await this.verifyAccount(username)
     for (const jid of this.grants.managers()) await this.verifyManager(jid)
   }
@@ -164,25 +206,32 @@ export class ClientDelegations {
   }
 
   /**
-   * Client mode ends: nobody manages anything by a grant. What is kept stays in the store. Where other processes go on
-   * with the same grants, it is for them to say when they end.
+   * Client mode ends here: nobody manages anything by a grant. What is kept stays in the store. Other processes end it
+   * as well, and tell whoever is connected to them, or they go on with the same grants.
    */
   stop(): void {
     this.unshare()
-    const { cluster } = this.module.server
-    if (cluster !== undefined && cluster.members.size > 1) return
     for (const username of this.grants.accounts()) {
       const grants = this.grants.of(username)
       for (const { delegation } of grants) this.grants.remove(username, delegation.namespace)
-      for (const jid of managersIn(grants)) this.tell(username, jid)
+      for (const jid of managersIn(grants)) this.tellHere(username, jid)
     }
   }
 
   /** Tells an entity everything that it manages for an account; nothing is a refusal, or the end. */
   tell(username: string, entity: string): void {
-    for (const { session, jid } of this.connectionsOf(entity)) {
-      session.send(this.listFor(username, entity, jid))
+    for (const connection of this.connectionsOf(entity)) this.tellOne(connection, username, entity)
+  }
+
+  /** The same, if it is connected to this process: where every process tells those of its own. */
+  tellHere(username: string, entity: string): void {
+    for (const connection of this.connectionsOf(entity)) {
+      if (connection.session instanceof StreamSession) this.tellOne(connection, username, entity)
     }
+  }
+
+  private tellOne({ session, jid }: ManagerConnection, username: string, entity: string): void {
+    session.send(this.listFor(username, entity, jid))
   }
 
   /** Where an entity can be reached now: a component whose section enables the plugin, or an available client. */
@@ -237,8 +286,4 @@ export class ClientDelegations {
       for (const jid of concerned) changed(username, jid)
     }
   }
-}
-
-function managersIn(grants: readonly Grant[]): Set<string> {
-  return new Set(grants.map(({ delegation }) => delegation.jid))
 }

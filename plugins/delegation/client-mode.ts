@@ -2,9 +2,9 @@
 
 import {
   bareOf,
-  domainOf,
   type EventPayload,
   errorReply,
+  localOf,
   NS_DELEGATION,
   type Origin,
   type Peer,
@@ -15,29 +15,24 @@ import {
   type StreamSession,
 } from '../../server/index.ts'
 import { configureCommand } from './client-configure.ts'
-import { askable, type Consent, Consents, consentMessage, MOST_OPEN, readConsent } from './client-consent.ts'
+import { readConsent } from './client-consent.ts'
 import { ClientDelegations, type ClientModule } from './client-delegations.ts'
-import { RateLimit } from './client-limits.ts'
-import { entityOf, readRequest } from './client-request.ts'
+import { EntityLimits } from './client-limits.ts'
+import { Questions } from './client-questions.ts'
+import { askingOf, entityOf, readRequest, unavailable } from './client-request.ts'
 import type { Registry } from './manager.ts'
 import type { Delegation } from './table.ts'
 
 /** Seconds between two looks whether accounts have been deleted. */
 const VERIFY_INTERVAL = 60
-/** U4: requests of one entity in a minute, whomever it asks. */
-const MOST_OF_ENTITY = 60
-/** U4: requests of one entity to one account, and all to one account, in ten minutes. */
-const MOST_OF_PAIR = 10
-const MOST_TO_ACCOUNT = 30
+const REQUEST = `iq-get/host/${NS_DELEGATION}:query`
 
 /** Client mode on one host. */
 export class ClientMode {
   private readonly module: ClientModule
   private readonly delegations: ClientDelegations
-  private readonly consents = new Consents()
-  private readonly ofEntity = new RateLimit(MOST_OF_ENTITY, 60)
-  private readonly ofPair = new RateLimit(MOST_OF_PAIR, 600)
-  private readonly toAccount = new RateLimit(MOST_TO_ACCOUNT, 600)
+  private readonly questions: Questions
+  private readonly limits: EntityLimits
   private readonly undo: (() => void)[] = []
 
   /**
@@ -47,19 +42,23 @@ export class ClientMode {
   constructor(module: ClientModule, registry: Registry, isConfigured: (namespace: string) => boolean) {
     this.module = module
     this.delegations = new ClientDelegations(module, registry, isConfigured)
+    this.questions = new Questions(module, this.delegations)
+    this.limits = new EntityLimits(module.host)
   }
 
   /** Reads what was kept, and begins to take requests. */
   async start(): Promise<void> {
     const { module, delegations } = this
     await delegations.start()
-    this.on(`iq-get/host/${NS_DELEGATION}:query`, (event) => this.request(event))
+    this.limits.start()
+    this.questions.start()
+    this.on(REQUEST, (event) => this.request(event))
     this.on('message/host', (event) => this.answer(event))
     this.on('resource-bind', ({ session }) => {
       delegations.verifyAccount(session.username!).catch((error) => this.failed(error))
     })
     this.on('resource-unbind', ({ session }) => this.ended(session))
-    this.on('resource-lost', ({ resource }) => this.lost(resource.username))
+    this.undo.push(...this.followOthers())
     const verifying = module.every(VERIFY_INTERVAL, () => delegations.verifyAll())
     const command = module.host.items.add('adhoc', configureCommand(delegations), module.name)
     this.undo.push(command, () => verifying.cancel())
@@ -69,7 +68,8 @@ export class ClientMode {
   /** Client mode is switched off, or the plugin unloaded. */
   stop(): void {
     for (const undo of this.undo.splice(0)) undo()
-    for (const consent of this.consents.all()) this.refuse(consent)
+    this.questions.stop()
+    this.limits.stop()
     this.delegations.stop()
   }
 
@@ -90,66 +90,36 @@ export class ClientMode {
   }
 
   /** U1: an entity asks. What it did wrong is thrown, and told by whoever fired the event. */
-  private request({ origin, stanza }: StanzaEvent): true {
-    const entity = entityOf(origin, stanza, this.module.server)
-    const asking = this.asking(entity)
-    if (!this.ofEntity.take(asking)) {
-      throw new StanzaError('resource-constraint', 'Too many requests; wait a minute')
-    }
+  private request(event: StanzaEvent): true | Promise<true> {
+    const { origin, stanza } = event
+    const { server } = this.module
+    const entity = entityOf(origin, stanza, server)
+    const asking = askingOf(entity, server)
+    const done = after(this.limits.takeRequest(asking), (may) => {
+      if (!may) throw new StanzaError('resource-constraint', 'Too many requests; wait a minute')
+      return this.requestBy(entity, asking, event)
+    })
+    if (!(done instanceof Promise) || origin.fullJid !== undefined) return done
+    // A component's stream is not held, since others stand behind it as well.
+    done.catch((error) => server.handlerFailed(error, REQUEST, this.module.name, event, this.module.host))
+    return true
+  }
+
+  private requestBy(entity: string, asking: string, { origin, stanza }: StanzaEvent): true | Promise<true> {
     const { account, namespaces } = readRequest(stanza.payload)
     if (bareOf(entity) === account.full) {
       throw new StanzaError('not-allowed', 'An account does not delegate to itself')
     }
     if (this.delegations.connectionsOf(entity).length === 0) throw unreachable(origin)
-    if (!this.ofPair.take(`${asking} ${account.full}`)) {
-      throw new StanzaError('resource-constraint', 'Too many requests to this account; wait ten minutes')
-    }
-    if (account.domain !== this.module.host.name) throw unavailable()
-    this.ask(entity, account.local, namespaces)
-    origin.send(reply(stanza))
-    return true
-  }
-
-  /** Who is limited when an entity asks (U4): a component has as many addresses as it likes. */
-  private asking(entity: string): string {
-    const domain = domainOf(entity)
-    const isComponent = this.module.server.hosts.get(domain)?.hostType === 'component'
-    return isComponent ? domain : bareOf(entity)
-  }
-
-  private ask(entity: string, username: string, namespaces: readonly string[]): void {
-    const { delegations, consents, module } = this
-    const recipients = askable(module.host.accounts.get(username)?.sessions.values() ?? [])
-    if (recipients.length === 0) throw unavailable()
-    const wanted = namespaces.filter((namespace) => delegations.managerOf(username, namespace) !== entity)
-    const room = delegations.room(username)
-    const grantable = wanted
-      .filter((namespace) => delegations.mayGrant(namespace))
-      .slice(0, Math.max(0, room))
-    if (grantable.length === 0) {
-      // There is nothing that the account could decide: it is not disturbed.
-      delegations.tell(username, entity)
-      return
-    }
-    const open = consents.of(username)
-    if (open.some((consent) => this.asking(consent.entity) === this.asking(entity))) {
-      throw new StanzaError('resource-constraint', 'The account has not answered the last request yet')
-    }
-    if (open.length >= MOST_OPEN || !this.toAccount.take(username)) throw unavailable()
-    const timeout = module.after(module.options.delegation_consent_timeout, () => this.refuse(consent))
-    const consent = consents.add(username, entity, grantable, timeout)
-    const question = {
-      host: module.host.name,
-      entity,
-      challenge: consent.challenge,
-      grantable: new Map(grantable.map((name) => [name, delegations.managerOf(username, name)])),
-      refused: wanted.filter((namespace) => !grantable.includes(namespace)),
-    }
-    for (const session of recipients) session.send(consentMessage(question, session.fullJid!))
-    module.log.info('asked an account for delegations', {
-      account: username,
-      entity,
-      namespaces: grantable.length,
+    return after(this.limits.takeRequestTo(asking, account.full), (may) => {
+      if (!may) {
+        throw new StanzaError('resource-constraint', 'Too many requests to this account; wait ten minutes')
+      }
+      if (account.domain !== this.module.host.name) throw unavailable()
+      return after(this.questions.ask(entity, account.local, namespaces), () => {
+        origin.send(reply(stanza))
+        return true as const
+      })
     })
   }
 
@@ -157,52 +127,51 @@ export class ClientMode {
    * U2: a message to the host, with the answer of an account perhaps. Only a session of the account speaks for
    * it: a `from` could be a component's invention.
    */
-  private answer({ origin, stanza }: StanzaEvent): true | undefined {
+  private answer({ origin, stanza }: StanzaEvent): true | Promise<true> | undefined {
     if (stanza.attrs.type === 'error') return undefined
     const given = readConsent(stanza)
     if (given === undefined) return undefined
     const session = this.module.server.fullJids.get(origin.fullJid ?? '')
     const own =
       session === origin && session.host === this.module.host && stanza.attrs.from === session.fullJid
-    const consent = own ? this.consents.find(session.username!, given.challenge) : undefined
-    if (consent === undefined || !this.consents.close(consent)) {
-      const text = 'This request is not known here: it was answered already, or is too old'
-      origin.send(errorReply(stanza, 'item-not-found', text))
-      return true
-    }
-    const { username, entity } = consent
-    const granted = consent.namespaces.filter((namespace) => given.agrees(namespace))
-    this.module.log.info('an account has answered a request for delegations', {
-      account: username,
-      entity,
-      granted: granted.length,
+    const consent = own ? this.questions.find(session.username!, given.challenge) : undefined
+    const counts = consent !== undefined && this.questions.answered(consent, given)
+    return after(counts, (does) => {
+      if (!does) {
+        const text = 'This request is not known here: it was answered already, or is too old'
+        origin.send(errorReply(stanza, 'item-not-found', text))
+      }
+      return true as const
     })
-    this.delegations.grant(username, granted, entity, consent.asked)
-    return true
-  }
-
-  /** Nobody has consented. */
-  private refuse(consent: Consent): void {
-    if (this.consents.close(consent)) this.delegations.tell(consent.username, consent.entity)
   }
 
   /** A session ends; with the last one of an account, what it was asked and, unless kept, what it has granted. */
   private ended({ account }: StreamSession): void {
     if (account === undefined || account.sessions.size > 1) return
-    const { username } = account
-    for (const consent of this.consents.of(username)) this.refuse(consent)
-    if (!this.isElsewhere(username)) this.delegations.accountLeft(username)
-  }
-
-  /** Whether an account has sessions at other processes. */
-  private isElsewhere(username: string): boolean {
     const { host, server } = this.module
-    return (server.cluster?.holdersOf(host, username).size ?? 0) > 0
+    const elsewhere = server.cluster?.directory.resourcesOf(`${account.username}@${host.name}`) ?? []
+    if (elsewhere.length === 0) this.accountGone(account.username)
   }
 
-  /** The process of a session has died. */
-  private lost(username: string): void {
-    if (!this.module.host.isOnline(username)) this.delegations.accountLeft(username)
+  /** Sessions at other processes of a cluster end, and the processes themselves. */
+  private followOthers(): (() => void)[] {
+    const { host, server } = this.module
+    if (server.cluster === undefined) return []
+    const peerLeft = ({ peer }: EventPayload<'peer-left'>) => {
+      if (peer.type !== 'c2s' || peer.host !== host) return
+      const username = localOf(peer.fullJid!)!
+      if (!host.isOnline(username)) this.accountGone(username)
+    }
+    return [
+      server.events.add('peer-left', peerLeft, 0, this.module.name),
+      // It may have been the one that ends for all what has to end.
+      server.cluster.calls.onLeft(() => this.delegations.endAbsent()),
+    ]
+  }
+
+  private accountGone(username: string): void {
+    this.questions.accountGone(username)
+    this.delegations.accountLeft(username)
   }
 
   /** U5: an account that grants something must be able to see and revoke it (XEP-0355 §8). */
@@ -222,9 +191,9 @@ export class ClientMode {
   }
 }
 
-/** The answer for no such account, and for one that can not be asked now: the same as to any message (U4). */
-function unavailable(): StanzaError {
-  return new StanzaError('service-unavailable', 'The account can not be asked')
+/** Goes on at once, or when it is known. */
+function after<T, U>(value: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> {
+  return value instanceof Promise ? value.then(next) : next(value)
 }
 
 /** Who asks and could not manage. */

@@ -1,6 +1,7 @@
 /** A request for delegations by an account: who asks, whom, and for what (U1, U4). */
 
 import {
+  bareOf,
   domainOf,
   type Element,
   NS_DELEGATION,
@@ -47,6 +48,12 @@ export function entityOf(origin: Origin, stanza: Stanza, server: Server): string
   throw new StanzaError('not-allowed', 'Only clients and components of this server can ask for delegations')
 }
 
+/** Who is limited when an entity asks (U4): a component has as many addresses as it likes. */
+export function askingOf(entity: string, server: Server): string {
+  const domain = domainOf(entity)
+  return server.hosts.get(domain)?.hostType === 'component' ? domain : bareOf(entity)
+}
+
 /**
  * Reads a request.
  *
@@ -85,4 +92,9 @@ export function readRequest(query: Element | undefined): DelegationRequest {
 
 function isBareAccount(jid: PreparedJid): jid is PreparedJid & { readonly local: string } {
   return jid.local !== undefined && jid.resource === undefined
+}
+
+/** The answer for no such account, and for one that can not be asked now: the same as to any message (U4). */
+export function unavailable(): StanzaError {
+  return new StanzaError('service-unavailable', 'The account can not be asked')
 }

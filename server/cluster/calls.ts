@@ -18,6 +18,7 @@ export class Calls {
   private readonly log: Logger
   private readonly handlers = new Map<string, CallHandler>()
   private readonly open = new Map<string, Question>()
+  private readonly leftListeners = new Set<(member: Member) => void>()
   private count = 0
 
   constructor(bus: Bus, log: Logger) {
@@ -30,6 +31,18 @@ export class Calls {
     this.handlers.set(name, handler)
     return () => {
       if (this.handlers.get(name) === handler) this.handlers.delete(name)
+    }
+  }
+
+  /**
+   * Tells of each process that is gone, when what it held is no longer there.
+   *
+   * @returns a function that ends it
+   */
+  onLeft(listener: (member: Member) => void): () => void {
+    this.leftListeners.add(listener)
+    return () => {
+      this.leftListeners.delete(listener)
     }
   }
 
@@ -100,6 +113,13 @@ export class Calls {
 
   left(member: Member): void {
     this.without(member.id)
+    for (const listener of [...this.leftListeners]) {
+      try {
+        listener(member)
+      } catch (error) {
+        this.log.error('the end of another process could not be worked on', { error, internal: true })
+      }
+    }
   }
 
   private without(member: string): void {

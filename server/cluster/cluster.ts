@@ -416,6 +416,8 @@ export class Cluster implements BusHandler {
       session.close(new StreamError('reset', 'This process was cut off from the others'))
     }
     this.known.clear()
+    // What has ended meanwhile, nobody tells who joins anew.
+    this.directory.clear()
   }
 
   /** Whether the others have taken a session for gone: nothing is to be told of its end. */
