@@ -71,6 +71,8 @@ export interface Bus {
   readonly self: Member
   /** All members, this process too. */
   readonly members: ReadonlyMap<string, Member>
+  /** Whether it knows who else there is: not after `expelled`, until it has joined them anew. */
+  readonly knows: boolean
   /**
    * Joins the others; resolves when it knows what they hold. Entries may be published before.
    *

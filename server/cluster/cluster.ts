@@ -443,7 +443,9 @@ export class Cluster implements BusHandler {
 
   /** Whether this process does what one of them has to do for all. */
   get leads(): boolean {
-    const { self, members } = this.bus
+    const { self, members, knows } = this.bus
+    // Who was cut off may think that it is alone.
+    if (!knows) return false
     for (const { id } of members.values()) if (id < self.id) return false
     return true
   }

@@ -75,6 +75,10 @@ export class RedisBus implements Bus {
     return this.life.members
   }
 
+  get knows(): boolean {
+    return this.life.snapshotAt > 0
+  }
+
   async join(handler: BusHandler): Promise<void> {
     if (this.handler !== undefined) throw new Error('this bus has been joined before: make another')
     this.handler = handler
