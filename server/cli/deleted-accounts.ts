@@ -3,12 +3,13 @@
 
 import { endSessions } from '../admin/end-sessions.ts'
 import { coreOptions, readOption } from '../config/index.ts'
+import type { Host } from '../host.ts'
 import type { Server } from '../server.ts'
 import { StorageError } from '../storage/index.ts'
 
 /** Seconds between two looks. */
 const INTERVAL = 10
-/** Accounts that are looked at before others have a turn. */
+/** Accounts that are looked at each time: with more of them a round takes several. */
 const AT_ONCE = 200
 
 /**
@@ -18,10 +19,22 @@ const AT_ONCE = 200
  */
 export function watchDeletedAccounts(server: Server, seconds = INTERVAL): void {
   let looking = false
+  let round = accountsOf(server)
+  const look = async (): Promise<void> => {
+    for (let count = 0; count < AT_ONCE; count++) {
+      const next = round.next()
+      if (next.done === true) {
+        round = accountsOf(server)
+        return
+      }
+      const { host, username } = next.value
+      if (!(await host.users!.exists(username))) await endSessions(server, host, username, 'deleted').gone
+    }
+  }
   server.timers.every(seconds, () => {
     if (looking) return
     looking = true
-    look(server)
+    look()
       .catch((error) => {
         // It is logged once that it is away, and it is looked again.
         if (error instanceof StorageError && error.code === 'unavailable') return
@@ -33,16 +46,16 @@ export function watchDeletedAccounts(server: Server, seconds = INTERVAL): void {
   })
 }
 
-async function look(server: Server): Promise<void> {
-  let count = 0
+/** The accounts that have sessions, one after the other. */
+function* accountsOf(server: Server): Generator<{ host: Host; username: string }, void> {
   for (const host of [...server.hosts.values()]) {
     // Where somebody else knows the accounts, not being in our storage says nothing.
     const { authentication } = coreOptions
     const known = readOption(server.config, host.name, 'authentication', authentication)
     if (host.users === undefined || !known.startsWith('internal_')) continue
     for (const { username } of [...host.accounts.values()]) {
-      if (!(await host.users.exists(username))) await endSessions(server, host, username, 'deleted').gone
-      if (++count % AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve))
+      // It may be long ago that the round began.
+      if (host.accounts.has(username)) yield { host, username }
     }
   }
 }
