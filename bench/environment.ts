@@ -27,31 +27,54 @@ export function describeEnvironment(pinned: boolean): Environment {
   }
 }
 
-/** What is put before commands to bind them to a processor. */
+/** What is put before commands to bind them to processors. */
 export interface Launchers {
   server: readonly string[]
   load: readonly string[]
+  /** What a server of several processes has beside it. */
+  redis: readonly string[]
+  /** For servers that may have two processors. */
+  two: { server: readonly string[]; load: readonly string[]; redis: readonly string[] }
   /** Why nothing is bound; undefined when it is. */
   unpinned: string | undefined
 }
 
 /** Server on one processor, load on another, where there are two and `taskset` is there to say so. */
 export function findLaunchers(): Launchers {
-  const free = { server: [], load: [] }
-  if (availableParallelism() < 2) return { ...free, unpinned: 'there is one processor only' }
+  if (availableParallelism() < 2) return unbound('there is one processor only')
   try {
     // Which processors this process may use: they need not begin with 0 in a container.
     const list = execFileSync('taskset', ['-cp', String(process.pid)], { encoding: 'utf8' })
-    const allowed = processorsIn(list.slice(list.lastIndexOf(':') + 1))
-    if (allowed.length < 2) return { ...free, unpinned: 'this process may use one processor only' }
-    return {
-      server: ['taskset', '-c', String(allowed[0])],
-      load: ['taskset', '-c', String(allowed[1])],
-      unpinned: undefined,
-    }
+    return launchersOn(processorsIn(list.slice(list.lastIndexOf(':') + 1)))
   } catch {
-    return { ...free, unpinned: 'taskset is missing (apt-get install util-linux)' }
+    return unbound('taskset is missing (apt-get install util-linux)')
   }
+}
+
+/**
+ * Redis is with the load where there are two processors. A server of two has some that nobody else has only where there
+ * are four, or three with Redis and the load on one; on two, all share both, and the system decides.
+ */
+export function launchersOn(processors: readonly number[]): Launchers {
+  const [first, second, third, fourth] = processors
+  if (second === undefined) return unbound('this process may use one processor only')
+  const on = (...some: number[]) => ['taskset', '-c', some.join()]
+  return {
+    server: on(first!),
+    load: on(second),
+    redis: on(third ?? second),
+    two:
+      third === undefined
+        ? FREE
+        : { server: on(first!, second), load: on(third), redis: on(fourth ?? third) },
+    unpinned: undefined,
+  }
+}
+
+const FREE = { server: [], load: [], redis: [] } as const
+
+function unbound(unpinned: string): Launchers {
+  return { ...FREE, two: FREE, unpinned }
 }
 
 /** The numbers in a list like `0-3,8`. */

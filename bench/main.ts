@@ -4,7 +4,7 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describeEnvironment, findLaunchers } from './environment.ts'
-import { type Options, PEERS, readOptions, SCENARIOS, USAGE } from './options.ts'
+import { measurable, type Options, PEERS, readOptions, SCENARIOS, USAGE } from './options.ts'
 import {
   type BenchDocument,
   type Cell,
@@ -16,15 +16,20 @@ import {
   writeResults,
 } from './output/index.ts'
 import type { BenchPeer } from './peers/peer.ts'
+import { redisMissing } from './peers/redis.ts'
 import { tlsFiles } from './peers/tls-files.ts'
 import { PROJECT } from './project.ts'
 import { runRounds } from './rounds.ts'
 
 async function main(): Promise<void> {
-  const options = readOptions(process.argv.slice(2))
+  const asked = readOptions(process.argv.slice(2))
+  const { scenarios, skipped } = measurable(asked.scenarios, redisMissing())
+  const options: Options = { ...asked, scenarios }
   if (options.help) return console.log(USAGE)
   if (options.list) return console.log(listing())
   if (process.platform !== 'linux') throw new Error('the bench reads CPU times from /proc: it needs Linux')
+  for (const line of skipped) console.log(line)
+  if (scenarios.length === 0) throw new Error('none of the scenarios can be measured')
   checkOpenFiles(options)
 
   const old = options.compare === undefined ? undefined : await readDocument(options.compare)

@@ -30,6 +30,8 @@ export interface Options {
 }
 
 const SETTLE_SECONDS = 1.5
+/** The usual `cluster_lease`: what Legate's processes do by themselves is as often in each. */
+const IDLE_SECONDS = 10
 
 const SECTIONS = [...new Set(SCENARIOS.map(({ section }) => section))]
 
@@ -87,6 +89,7 @@ export function readOptions(args: readonly string[]): Options {
       operations: values.ops === undefined ? undefined : count('ops', values.ops),
       sessions: count('sessions', values.sessions!),
       settleSeconds: SETTLE_SECONDS,
+      idleSeconds: IDLE_SECONDS,
       soakOperations: count('soak-ops', values['soak-ops']!),
     },
     json: values.json,
@@ -105,6 +108,22 @@ export function chooseScenarios(list: string | undefined): Scenario[] {
     return found
   })
   return SCENARIOS.filter((scenario) => chosen.includes(scenario))
+}
+
+/** The scenarios that can be measured here; of the others, a line for each section that says why not. */
+export function measurable(
+  scenarios: readonly Scenario[],
+  redisMissing: string | undefined,
+): { scenarios: Scenario[]; skipped: string[] } {
+  const lack = ({ setup }: Scenario) => (setup.cluster === undefined ? undefined : redisMissing)
+  const lines = scenarios.flatMap((scenario) => {
+    const reason = lack(scenario)
+    return reason === undefined ? [] : [`skipped the section ${scenario.section}: ${reason}`]
+  })
+  return {
+    scenarios: scenarios.filter((scenario) => lack(scenario) === undefined),
+    skipped: [...new Set(lines)],
+  }
 }
 
 function choosePeers(list: string | undefined): BenchPeer[] {

@@ -65,6 +65,12 @@ export function serverGroups(scenarios: readonly Scenario[]): Scenario[][] {
   return groups
 }
 
+/** Whether a scenario can be measured of a peer. */
+function isFor({ name, setup }: Scenario, peer: BenchPeer): boolean {
+  if (setup.cluster !== undefined && peer.startCluster === undefined) return false
+  return peer.lacks?.[name] === undefined
+}
+
 class Rounds {
   private readonly plan: Run
   private readonly cells: Cell[]
@@ -102,7 +108,7 @@ class Rounds {
 
   /** A server for these scenarios, and another one for the rest of them after one has failed. */
   private async runGroup(round: number, peer: BenchPeer, group: readonly Scenario[]): Promise<void> {
-    const left = group.filter(({ name }) => peer.lacks?.[name] === undefined && !this.hasFailed(peer, name))
+    const left = group.filter((scenario) => isFor(scenario, peer) && !this.hasFailed(peer, scenario.name))
     for (const one of group) if (!left.includes(one)) this.estimate.skipped(peer.name, one.name)
     while (left.length > 0) {
       const started: { server?: RunningPeer; load?: Load } = {}
@@ -141,18 +147,26 @@ class Rounds {
       ...Array.from({ length: setup.clients }, (_, index) => userName(index)),
       ...Array.from({ length: spare }, (_, index) => spareName(index)),
     ]
-    const server = await peer.start({
+    const form = setup.cluster
+    const launch = form?.form === 'workers' ? launchers.two : launchers
+    const work: BenchWork = {
       directory,
       accounts: users.map((user) => ({ user, host: HOST, password: PASSWORD })),
       namespaces: delegatedNamespaces(setup.namespaces),
       tls,
       passwords: setup.passwords,
-      launcher: launchers.server,
-    })
+      launcher: launch.server,
+    }
+    const server =
+      form === undefined
+        ? await peer.start(work)
+        : await peer.startCluster!({ ...work, form, redisLauncher: launch.redis })
     started.server = server
-    started.load = this.plan.startLoad?.() ?? new LoadProcess(launchers.load)
-    const { c2sPort, componentPort } = server
-    await started.load.ask('connect', { c2sPort, componentPort, setup, spareAccounts: spare })
+    started.load = this.plan.startLoad?.() ?? new LoadProcess(launch.load)
+    const { c2sPort, componentPort, cluster } = server
+    const connect = { c2sPort, componentPort, setup, spareAccounts: spare }
+    const spread = cluster && { c2sPorts: cluster.c2sPorts, workers: cluster.workers }
+    await started.load.ask('connect', spread === undefined ? connect : { ...connect, spread })
   }
 
   private measured(round: number, peer: BenchPeer, scenario: Scenario, measurement: Measurement): void {

@@ -26,6 +26,10 @@ export interface LoopPlan extends WindowPlan {
    * sender to sender, so that all take part alike.
    */
   inFlight: number
+  /** Which clients it is about, from one on and before another; all if left out. */
+  among?: readonly [from: number, to: number]
+  /** The Redis of the server, whose commands are counted. */
+  redisPort?: number
   /** Length of a delegated answer's payload, as {@link answerPayload} takes it; the usual one if left out. */
   payloadBytes?: number
 }
@@ -35,15 +39,21 @@ const MOST_RECEIVERS = 31
 
 /**
  * Runs one warm-up and one window over clients that are logged in.
+ * @param onMark called at both ends of the window
  * @throws Error on a wrong answer, an answer to nothing, an error, a broken connection or a standstill
  */
-export function runClosedLoop(clients: readonly Client[], plan: LoopPlan): Promise<WindowResult> {
+export function runClosedLoop(
+  clients: readonly Client[],
+  plan: LoopPlan,
+  onMark?: () => void,
+): Promise<WindowResult> {
   return new Promise((resolve, reject) => {
-    const loop = new ClosedLoop(clients, plan, (outcome) => {
+    const settle = (outcome: WindowResult | Error) => {
       loop.release()
       if (outcome instanceof Error) reject(outcome)
       else resolve(outcome)
-    })
+    }
+    const loop = new ClosedLoop(clients, plan, settle, onMark)
     loop.start()
   })
 }
@@ -72,7 +82,12 @@ class ClosedLoop {
   private readonly idsAt: number[]
   private pending = 0
 
-  constructor(clients: readonly Client[], plan: LoopPlan, settle: (outcome: WindowResult | Error) => void) {
+  constructor(
+    clients: readonly Client[],
+    plan: LoopPlan,
+    settle: (outcome: WindowResult | Error) => void,
+    onMark?: () => void,
+  ) {
     this.clients = clients
     this.traffic = TRAFFIC[plan.traffic]
     // A server may write the same with other quotes and empty elements.
@@ -97,7 +112,7 @@ class ClosedLoop {
     )
     this.stanzas = texts.map((text) => Buffer.from(text, 'latin1'))
     this.idsAt = texts.map((text) => text.indexOf(sample))
-    this.window = new Window(plan, (error) => settle(error))
+    this.window = new Window(plan, (error) => settle(error), onMark)
   }
 
   start(): void {

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { FLOOR_STREAM } from './client.ts'
 import { Connection, type StanzaReader } from './connection.ts'
 import { attribute, attributeAt } from './reading.ts'
-import { type Hole, OTHER, Skeleton } from './skeleton.ts'
+import { type Hole, OTHER, PART, Skeleton } from './skeleton.ts'
 import { answerPayload, COMPONENT, delegatedAnswer, REQUEST_MARK } from './stanzas.ts'
 
 /** The component to be. */
@@ -23,11 +23,15 @@ interface Pattern {
   copies: number[]
 }
 
+/** Each process of a server writes ids of its own kind. */
+const MOST_PATTERNS = 4
+
 /** A connected component that answers what it is forwarded. */
 export class Component implements StanzaReader {
   readonly connection: Connection
   private payload = answerPayload(0)
-  private pattern: Pattern | undefined
+  /** What was learnt last is first. */
+  private patterns: Pattern[] = []
   /** Requests that wait for {@link release}; undefined while they are answered at once. */
   private held: Buffer[] | undefined
   private heldEnough: (() => void) | undefined
@@ -41,7 +45,7 @@ export class Component implements StanzaReader {
   /** From now on, payloads have this length, as {@link answerPayload} takes it. */
   answerWith(payloadBytes: number): void {
     this.payload = answerPayload(payloadBytes)
-    this.pattern = undefined
+    this.patterns = []
   }
 
   /** How many forwarded requests it has answered. */
@@ -68,10 +72,18 @@ export class Component implements StanzaReader {
   }
 
   quick(bytes: Buffer, at: number): number {
-    if (this.pattern === undefined) return OTHER
-    const end = this.pattern.request.match(bytes, at)
-    if (end > 0) this.answer(this.pattern, bytes, at, end)
-    return end
+    const { patterns } = this
+    let result = OTHER
+    for (let index = 0; index < patterns.length; index++) {
+      const pattern = patterns[index]!
+      const end = pattern.request.match(bytes, at)
+      if (end > 0) {
+        this.answer(pattern, bytes, at, end)
+        return end
+      }
+      if (end === PART) result = PART
+    }
+    return result
   }
 
   slow(bytes: Buffer, at: number, end: number): void {
@@ -79,8 +91,10 @@ export class Component implements StanzaReader {
     if (!stanza.startsWith('<iq')) return
     const head = stanza.indexOf('>')
     if (stanza.startsWith('<delegation', head + 1)) {
-      this.pattern = learn(stanza, this.payload)
-      this.answer(this.pattern, bytes, at, end)
+      const pattern = learn(stanza, this.payload)
+      this.patterns.unshift(pattern)
+      this.patterns.length = Math.min(this.patterns.length, MOST_PATTERNS)
+      this.answer(pattern, bytes, at, end)
       return
     }
     const type = attribute(stanza, 0, head, 'type')

@@ -98,6 +98,11 @@ export class Connection {
     await this.until('TLS', (done) => socket.once('secureConnect', done))
   }
 
+  /** Its own port. */
+  get localPort(): number {
+    return this.socket.localPort ?? 0
+  }
+
   /** Sends text; what is sent in one turn goes out in one write. */
   send(text: string): void {
     const at = this.reserve(text.length)

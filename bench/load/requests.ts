@@ -1,4 +1,6 @@
 // What the measuring process asks of the load, and gets back: messages over Node's IPC channel.
+import type { RunningCluster } from '../peers/peer.ts'
+import type { RedisCalls } from '../redis-figures.ts'
 import type { Setup } from '../scenarios/scenario.ts'
 import type { LoopPlan } from './closed-loop.ts'
 import type { LoginPlan } from './logins.ts'
@@ -10,15 +12,22 @@ export interface ServerPorts {
   componentPort: number
 }
 
+/** To which processes clients connect. */
+export type ClientSpread = Pick<RunningCluster, 'c2sPorts' | 'workers'>
+
 /** Requests by name: what they take and what they give. */
 export interface LoadRequests {
   /**
    * Connects the component and logs the clients and bystanders of a setup in.
-   * `spareAccounts` are there for bystanders.
+   * `spareAccounts` are there for bystanders. `spread` is there where the server is several processes: then the clients
+   * are in order by whose they are, as many of each, and it is waited until all processes know of them.
    */
-  connect: { take: ServerPorts & { setup: Setup; spareAccounts: number }; give: null }
-  /** Runs one closed loop over the clients. */
-  loop: { take: LoopPlan; give: WindowResult }
+  connect: {
+    take: ServerPorts & { setup: Setup; spareAccounts: number; spread?: ClientSpread }
+    give: null
+  }
+  /** Runs one closed loop over the clients; tells of Redis, if that was asked for, what it did in the window. */
+  loop: { take: LoopPlan; give: WindowResult & { redis?: RedisCalls } }
   /** Runs one loop of logins, over accounts beside the clients'. */
   logins: { take: Omit<LoginPlan, 'c2sPort'>; give: WindowResult }
   /** Logs in so many further sessions, which do nothing, spread over so many accounts beside the clients'. */

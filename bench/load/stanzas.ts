@@ -173,11 +173,11 @@ export function delegatedAnswer(parts: AnswerParts, payload: string): string {
 /** In the body of every message of the bench. */
 export const MESSAGE_MARK = 'Wherefore art thou'
 
-/** A chat message of some 200 bytes. */
-export function chatMessage(to: string, id: string): string {
+/** A chat message of some 200 bytes. @param payload that it has besides */
+export function chatMessage(to: string, id: string, payload = ''): string {
   return (
     `<message type='chat' id='${id}' to='${to}'><body>O Romeo, Romeo! ${MESSAGE_MARK} Romeo? ` +
-    `Deny thy father and refuse thy name; or, if thou wilt not, be but sworn my love.</body></message>`
+    `Deny thy father and refuse thy name; or, if thou wilt not, be but sworn my love.</body>${payload}</message>`
   )
 }
 

@@ -3,6 +3,7 @@ import { attribute, attributeAt } from './reading.ts'
 import {
   ANSWER_END_MARK,
   ANSWER_MARK,
+  answerPayload,
   chatMessage,
   delegatedRequest,
   ID_LENGTH,
@@ -10,6 +11,9 @@ import {
   PRESENCE_MARK,
   tellingPresence,
 } from './stanzas.ts'
+
+/** Bytes of a large payload. */
+const LARGE_PAYLOAD = 20_000
 
 /** A kind of traffic between `clients` clients. */
 export interface Traffic {
@@ -44,6 +48,40 @@ const message: Traffic = {
   idAt: (stanza) => operationId(stanza, '<message', 'chat', [MESSAGE_MARK]),
 }
 
+/** Clients of the first half → server → those of the second, each to one. */
+const messageToOtherHalf: Traffic = {
+  ...message,
+  compose: (jids, sender, id) => chatMessage(jids[otherHalf(sender, jids.length)]!, id),
+  reaches: (sender, receiver, clients) => receiver === otherHalf(sender, clients),
+}
+
+/** One client of two → server → one of the other half; the others → server → one of their own. Each has one sender. */
+const messageToBothHalves: Traffic = {
+  ...message,
+  compose: (jids, sender, id) => chatMessage(jids[eitherHalf(sender, jids.length)]!, id),
+  reaches: (sender, receiver, clients) => receiver === eitherHalf(sender, clients),
+}
+
+/** The same with a payload of many elements, which cost the server much and the load little. */
+const largeMessageToBothHalves: Traffic = {
+  ...messageToBothHalves,
+  compose: (jids, sender, id) => {
+    return chatMessage(jids[eitherHalf(sender, jids.length)]!, id, answerPayload(LARGE_PAYLOAD))
+  },
+}
+
+function otherHalf(client: number, clients: number): number {
+  return (client + clients / 2) % clients
+}
+
+/** The even ones of each half to the even ones of the other, the odd ones in a ring. */
+function eitherHalf(client: number, clients: number): number {
+  const half = clients / 2
+  const begin = client < half ? 0 : half
+  const place = client - begin
+  return place % 2 === 0 ? otherHalf(client, clients) : begin + ((place + 2) % half)
+}
+
 /** Client → server → all other clients. The server's copy for the sender is not waited for. */
 const presence: Traffic = {
   compose: (_jids, _sender, id) => tellingPresence(id),
@@ -53,10 +91,14 @@ const presence: Traffic = {
 }
 
 /** By name, as the measuring process asks for them. */
-export const TRAFFIC = { 'delegated-iq': delegatedIq, message, presence } as const satisfies Record<
-  string,
-  Traffic
->
+export const TRAFFIC = {
+  'delegated-iq': delegatedIq,
+  message,
+  'message-to-other-half': messageToOtherHalf,
+  'message-to-both-halves': messageToBothHalves,
+  'large-message-to-both-halves': largeMessageToBothHalves,
+  presence,
+} as const satisfies Record<string, Traffic>
 
 /** Names of {@link TRAFFIC}. */
 export type TrafficName = keyof typeof TRAFFIC

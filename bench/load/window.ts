@@ -1,12 +1,14 @@
 // The measured window: warm-up first, then the window at both ends of which the server's CPU time is read, then
 // what is still in flight.
-import { cpuSeconds } from '../process-figures.ts'
+import { cpuSeconds, machineCpuSeconds } from '../process-figures.ts'
 import { Latencies } from './latency.ts'
 
 /** How long to measure. */
 export interface WindowPlan {
-  /** The server, whose CPU time is read. */
-  pid: number
+  /** The processes of the server, whose CPU time is read, and counts together. */
+  pids: readonly number[]
+  /** Other processes whose CPU time is to be told. */
+  beside?: readonly number[]
   /** Seconds of server CPU before the window, and how many operations must be complete by then at least. */
   warmUpCpuSeconds: number
   warmUpOperations: number
@@ -21,9 +23,13 @@ export interface WindowResult {
   operations: number
   /** Seconds of the window. */
   wallSeconds: number
-  /** Seconds of CPU in the window. */
+  /** Seconds of CPU in the window, of all of the server's processes together. */
   serverCpuSeconds: number
   loadCpuSeconds: number
+  /** The same of everything that runs on the machine, and what its host has taken from it. */
+  machineCpuSeconds: number
+  /** The same as of the server of each of its processes, and then of each of those beside it. */
+  partCpuSeconds: number[]
   /** Milliseconds from sending to completion. */
   p50: number
   p99: number
@@ -44,14 +50,20 @@ export class Window {
   private readonly latencies = new Latencies()
   private readonly timer: NodeJS.Timeout
   private readonly onStandstill: (error: Error) => void
+  private readonly onMark: () => void
   private completed = 0
-  private start: { at: number; completed: number; cpu: number; load: NodeJS.CpuUsage }
+  private start: { at: number; completed: number; cpu: number[]; machine: number; load: NodeJS.CpuUsage }
   private last = { completed: -1, at: performance.now() }
 
-  /** Begins. @param onStandstill told when no operation completes for long */
-  constructor(plan: WindowPlan, onStandstill: (error: Error) => void) {
+  /**
+   * Begins.
+   * @param onStandstill told when no operation completes for long
+   * @param onMark called at both ends of the window
+   */
+  constructor(plan: WindowPlan, onStandstill: (error: Error) => void, onMark: () => void = () => {}) {
     this.plan = plan
     this.onStandstill = onStandstill
+    this.onMark = onMark
     this.start = this.mark(performance.now())
     this.timer = setInterval(() => this.check(), CHECK_MS)
   }
@@ -98,29 +110,47 @@ export class Window {
 
   /** Seconds of server CPU since the warm-up's or the window's beginning. */
   private used(): number {
-    return cpuSeconds(this.plan.pid) - this.start.cpu
+    return sum(this.partsUsed(this.plan.pids))
+  }
+
+  /** The same of each of these, the first of which are the server's. */
+  private partsUsed(pids: readonly number[]): number[] {
+    return pids.map((pid, index) => cpuSeconds(pid) - this.start.cpu[index]!)
   }
 
   private begin(now: number): void {
     this.phase = 'window'
     this.start = this.mark(now)
+    this.onMark()
   }
 
   private mark(now: number) {
-    const cpu = cpuSeconds(this.plan.pid)
-    return { at: now, completed: this.completed, cpu, load: process.cpuUsage() }
+    const cpu = this.allPids().map(cpuSeconds)
+    return { at: now, completed: this.completed, cpu, machine: machineCpuSeconds(), load: process.cpuUsage() }
+  }
+
+  private allPids(): number[] {
+    return [...this.plan.pids, ...(this.plan.beside ?? [])]
   }
 
   private end(now: number): void {
     this.phase = 'drain'
+    this.onMark()
+    const parts = this.partsUsed(this.allPids())
     const load = process.cpuUsage(this.start.load)
     this.result = {
       operations: this.completed - this.start.completed,
       wallSeconds: (now - this.start.at) / 1000,
-      serverCpuSeconds: this.used(),
+      serverCpuSeconds: sum(parts.slice(0, this.plan.pids.length)),
       loadCpuSeconds: (load.user + load.system) / 1e6,
+      machineCpuSeconds: machineCpuSeconds() - this.start.machine,
+      partCpuSeconds: parts,
       p50: this.latencies.quantile(0.5),
       p99: this.latencies.quantile(0.99),
     }
   }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0)
 }

@@ -1,9 +1,11 @@
 // What the load does when it is asked: it keeps the component, the clients and the idle sessions of one server.
+import { callsBetween, type RedisCalls, RedisFigures } from '../redis-figures.ts'
 import { type Client, type ClientAccount, logIn } from './client.ts'
 import { runClosedLoop } from './closed-loop.ts'
 import { type Component, connectComponent } from './component.ts'
 import { IGNORE } from './connection.ts'
 import { runLogins } from './logins.ts'
+import { acquaint, inOrderOfWorkers } from './placement.ts'
 import { attribute } from './reading.ts'
 import type { Load, LoadRequest, LoadRequestName, LoadRequests } from './requests.ts'
 import { befriend } from './roster.ts'
@@ -82,6 +84,11 @@ export class LoadWorker implements Load {
     }
     const accounts = Array.from({ length: setup.clients }, (_, index) => account(userName(index), RESOURCE))
     await this.logInAll(accounts, this.clients)
+    if (take.spread !== undefined) {
+      this.clients.splice(0, accounts.length, ...inOrderOfWorkers(this.clients, take.spread.workers))
+      await acquaint(this.clients)
+      this.watchClients()
+    }
     await this.sessions({ count: setup.bystanders, accounts: spareAccounts })
     if (setup.roster) await befriend(this.clients)
     return null
@@ -89,9 +96,28 @@ export class LoadWorker implements Load {
 
   private async loop(plan: Take<'loop'>) {
     this.component!.answerWith(plan.payloadBytes ?? 0)
-    const result = await runClosedLoop(this.clients, plan)
+    const clients = this.clients.slice(...(plan.among ?? []))
+    const redis = plan.redisPort === undefined ? undefined : await RedisFigures.open(plan.redisPort)
+    try {
+      const readings: Promise<RedisCalls>[] = []
+      const result = await runClosedLoop(clients, plan, () => {
+        if (redis === undefined) return
+        const reading = redis.calls()
+        // It is told where it is awaited; the loop may fail before.
+        reading.catch(() => {})
+        readings.push(reading)
+      })
+      this.watchClients()
+      if (redis === undefined) return result
+      const [before, after] = await Promise.all(readings)
+      return { ...result, redis: callsBetween(before!, after!) }
+    } finally {
+      redis?.close()
+    }
+  }
+
+  private watchClients(): void {
     for (const { connection } of this.clients) connection.onFailure = (error) => this.break(error)
-    return result
   }
 
   private async sessions({ count, accounts }: Take<'sessions'>): Promise<null> {
@@ -106,18 +132,22 @@ export class LoadWorker implements Load {
 
   /** Logs several in at a time, and keeps them in order. */
   private async logInAll(accounts: readonly ClientAccount[], sessions: Client[]): Promise<void> {
-    const { c2sPort, setup } = this.connected()
+    const { c2sPort, setup, spread } = this.connected()
+    const ports = spread?.c2sPorts ?? [c2sPort]
+    // Workers that share a port take turns: one that is logged in at a time gives each the same share.
+    const parallel = spread === undefined || spread.workers.length === 0 ? PARALLEL_LOGINS : 1
     const first = sessions.length
     let next = 0
     const worker = async () => {
       while (next < accounts.length) {
         const index = next++
-        const client = await logIn(c2sPort, accounts[index]!, { tls: setup.tls, mechanism: 'PLAIN' })
+        const port = ports[Math.floor((index * ports.length) / accounts.length)]!
+        const client = await logIn(port, accounts[index]!, { tls: setup.tls, mechanism: 'PLAIN' })
         client.connection.onFailure = (error) => this.break(error)
         sessions[first + index] = client
       }
     }
-    await Promise.all(Array.from({ length: PARALLEL_LOGINS }, worker))
+    await Promise.all(Array.from({ length: parallel }, worker))
   }
 
   private async hold(): Promise<null> {

@@ -8,13 +8,30 @@ import type { Measurement, Scenario, Section } from '../scenarios/scenario.ts'
 export const DOCUMENT_VERSION = 1
 
 /** The sections in the order in which their tables stand. */
-export const SECTIONS = ['traffic', 'login', 'memory', 'growth', 'load', 'soak'] as const satisfies Section[]
+export const SECTIONS = [
+  'traffic',
+  'login',
+  'memory',
+  'growth',
+  'load',
+  'cluster',
+  'soak',
+] as const satisfies Section[]
 
 /** The details that tables and pictures show, by the names under which scenarios give them. */
 export const DETAIL = {
   p50: 'p50 ms',
   p99: 'p99 ms',
   rate: 'operations/s',
+  /** Of one processor, in percent: of the server, of all of its processes together, and of what is beside it. */
+  serverShare: 'server CPU %',
+  loadShare: 'load CPU %',
+  redisShare: 'Redis CPU %',
+  /** Whatever else ran on the machine. */
+  otherShare: 'other CPU %',
+  /** For each operation: commands that the server has sent to Redis, and all that Redis has run, also in scripts. */
+  commands: 'Redis commands/operation',
+  calls: 'Redis calls/operation',
   /** Of the soak, whose value is the resident memory at its end: the same after its first minute. */
   early: 'MB after a minute',
 } as const

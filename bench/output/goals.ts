@@ -1,4 +1,5 @@
 // What Legate is to reach, and whether it did: ratios within one run, as the issue on speed sets them.
+import { NO_COMMANDS } from './cluster-table.ts'
 import { type BenchDocument, DETAIL } from './document.ts'
 import { detailOf, digits, labelOf, OWN, ratioOf, ratioText, seriesOf, summaryOf } from './figures.ts'
 import type { Table } from './layout.ts'
@@ -33,12 +34,23 @@ const SESSIONS = /^sessions\b/
 const FEW_SESSIONS = 10
 const MANY_SESSIONS = 10_000
 const GROWTH = 1.2
+/** What stays within a process has nothing to do with Redis, not even within scripts. */
+const WITHOUT_REDIS = ['delegated-iq-within', 'delegated-iq-within-1', 'message-within', 'message-within-1']
+/** What goes across goes in batches. */
+const BATCHED = ['delegated-iq-across', 'message-across']
+const BATCHED_COMMANDS = 1
 const SOAK_LEAST = 0.9
 const SOAK_MOST = 1.1
 
 /** The goals of which all that they speak of was measured. */
 export function goalsOf(document: BenchDocument): Goal[] {
-  return [...ratioGoals(document), ...idleGoals(document), ...growthGoals(document), ...soakGoals(document)]
+  return [
+    ...ratioGoals(document),
+    ...idleGoals(document),
+    ...growthGoals(document),
+    ...clusterGoals(document),
+    ...soakGoals(document),
+  ]
 }
 
 /** The goals as a table; undefined without any. */
@@ -115,6 +127,23 @@ function growthGoals(document: BenchDocument): Goal[] {
       },
     ]
   })
+}
+
+function clusterGoals(document: BenchDocument): Goal[] {
+  const below = (scenario: string, detail: string, limit: number, goal: string): Goal[] => {
+    const commands = detailOf(document, OWN, scenario, detail)
+    if (commands === undefined) return []
+    const measured = exact(commands, limit, digits)
+    return [{ what: titleOf(document, scenario), goal, measured, met: commands < limit }]
+  }
+  return [
+    ...WITHOUT_REDIS.flatMap((scenario) => {
+      return below(scenario, DETAIL.calls, NO_COMMANDS, `no Redis commands (< ${NO_COMMANDS})`)
+    }),
+    ...BATCHED.flatMap((scenario) => {
+      return below(scenario, DETAIL.commands, BATCHED_COMMANDS, `< ${BATCHED_COMMANDS} Redis command`)
+    }),
+  ]
 }
 
 function soakGoals(document: BenchDocument): Goal[] {

@@ -1,4 +1,6 @@
 // One table for each section: a row a scenario, a column a peer, and how Legate stands to the others.
+
+import { clusterTable } from './cluster-table.ts'
 import { type BenchDocument, DETAIL, type PeerEntry, type ScenarioEntry, SECTIONS } from './document.ts'
 import {
   DASH,
@@ -24,6 +26,7 @@ const CAPTIONS = {
   memory: ['Memory', 'of resident memory per session'],
   growth: ['Growth', 'of server CPU per operation, × the first of its series'],
   load: ['Reply times', 'p50 / p99 in ms (operations per second)'],
+  cluster: ['Several processes', 'over Redis; % of one processor'],
   soak: ['Soak', 'of resident memory at the end'],
 } as const
 
@@ -35,6 +38,11 @@ export function sectionTables(document: BenchDocument): Table[] {
     if (peers.length === 0) return []
     const [title, what] = CAPTIONS[section]
     if (section === 'load') return [loadTable(document, scenarios, peers, `${title}: ${what}`)]
+    if (section === 'cluster') {
+      return peers.map((peer) =>
+        clusterTable(document, scenarios, peer, `${title}, ${labelOf(document, peer)}: ${what}`),
+      )
+    }
     const units = new Set(scenarios.map(({ unit }) => unit))
     const caption = units.size === 1 ? `${title}: ${[...units][0]} ${what}` : title
     return [costTable(document, scenarios, peers, caption)]

@@ -29,12 +29,46 @@ export interface BenchWork {
   launcher: readonly string[]
 }
 
+/**
+ * How a server is several processes over Redis: `pair`, two that are started each by itself, with ports of their own;
+ * `workers`, so many that share the ports, or, for comparison, a single process of the same configuration.
+ */
+export type ClusterForm = { readonly form: 'pair' } | { readonly form: 'workers'; readonly count: number }
+
+/** What a peer is given to start with as several processes. */
+export interface ClusterWork extends BenchWork {
+  form: ClusterForm
+  /** Put before Redis's command. */
+  redisLauncher: readonly string[]
+}
+
+/** One process of a server. */
+export interface ServerPart {
+  /** For the results. */
+  readonly name: string
+  readonly pid: number
+}
+
+/** A server of several processes. */
+export interface RunningCluster {
+  /** All whose CPU time counts together. */
+  readonly parts: readonly ServerPart[]
+  /** Where clients connect: the first part of them to the first, and so on. */
+  readonly c2sPorts: readonly number[]
+  /** The processes among which whoever connects to one port is spread; none where each has its own. */
+  readonly workers: readonly number[]
+  /** What they have in common, whose CPU time does not count. */
+  readonly redis: { readonly pid: number; readonly port: number }
+}
+
 /** A server that is ready. */
 export interface RunningPeer {
-  /** The process whose CPU time and memory count. */
+  /** The process whose CPU time and memory count, where it is one. */
   readonly pid: number
   readonly c2sPort: number
   readonly componentPort: number
+  /** Where it is several. */
+  readonly cluster?: RunningCluster
   /** What it has logged, for the case that something fails. */
   log(): string
   stop(): Promise<void>
@@ -52,4 +86,6 @@ export interface BenchPeer {
   readonly lacks?: Readonly<Record<string, string>>
   /** Starts it with fresh state; called once a round and scenario group. */
   start(work: BenchWork): Promise<RunningPeer>
+  /** Starts it as several processes; missing where a server is not measured as that. */
+  startCluster?(work: ClusterWork): Promise<RunningPeer & { readonly cluster: RunningCluster }>
 }

@@ -1,6 +1,7 @@
 // What all scenarios with a closed loop of stanzas have in common.
 import type { TrafficName } from '../load/traffic.ts'
 import type { WindowPlan, WindowResult } from '../load/window.ts'
+import { DETAIL } from '../output/document.ts'
 import type { RunningPeer } from '../peers/peer.ts'
 import type { Measurement, RunSettings, Scenario } from './scenario.ts'
 
@@ -39,7 +40,7 @@ export function windowPlan(
   const share = kinds.has(kind) ? REPEATED_SHARE : 1
   kinds.add(kind)
   return {
-    pid: server.pid,
+    pids: server.cluster?.parts.map(({ pid }) => pid) ?? [server.pid],
     warmUpCpuSeconds: settings.warmUpCpuSeconds * share,
     warmUpOperations: 0,
     windowCpuSeconds: settings.windowCpuSeconds * windowShare,
@@ -66,12 +67,12 @@ export function measurementOf(result: WindowResult): Measurement {
     value: (serverCpuSeconds / operations) * 1e6,
     details: {
       operations,
-      'operations/s': operations / wallSeconds,
-      'p50 ms': p50,
-      'p99 ms': p99,
+      [DETAIL.rate]: operations / wallSeconds,
+      [DETAIL.p50]: p50,
+      [DETAIL.p99]: p99,
       'server CPU s': serverCpuSeconds,
-      'server CPU %': (serverCpuSeconds / wallSeconds) * 100,
-      'load CPU %': (loadCpuSeconds / wallSeconds) * 100,
+      [DETAIL.serverShare]: (serverCpuSeconds / wallSeconds) * 100,
+      [DETAIL.loadShare]: (loadCpuSeconds / wallSeconds) * 100,
     },
   }
 }

@@ -1,4 +1,5 @@
 // All scenarios, in the order of the tables' rows.
+import { CLUSTER_SCENARIOS } from './cluster.ts'
 import { GROWTH_SCENARIOS } from './growth.ts'
 import { LOGIN_SCENARIOS } from './login.ts'
 import { MEMORY_SCENARIOS } from './memory.ts'
@@ -14,5 +15,6 @@ export const SCENARIOS: readonly Scenario[] = [
   ...MEMORY_SCENARIOS,
   ...GROWTH_SCENARIOS,
   ...REPLY_TIME_SCENARIOS,
+  ...CLUSTER_SCENARIOS,
   soak,
 ]

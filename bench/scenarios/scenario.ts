@@ -1,6 +1,6 @@
 // What a scenario is: something measured of a running server. Another one is another file beside this.
 import type { Load } from '../load/requests.ts'
-import type { RunningPeer } from '../peers/peer.ts'
+import type { ClusterForm, RunningPeer } from '../peers/peer.ts'
 
 /** Settings of the whole run. */
 export interface RunSettings {
@@ -13,6 +13,8 @@ export interface RunSettings {
   sessions: number
   /** Memory counts once it has hardly changed for so long. */
   settleSeconds: number
+  /** How long a server of several processes is watched with nothing to do. */
+  idleSeconds: number
   /** Operations of the soak, after its first minute. */
   soakOperations: number
 }
@@ -41,6 +43,8 @@ export interface Setup {
   readonly passwords: 'plain' | 'keys'
   /** Scenarios that need a server nobody has used yet get one. */
   readonly fresh: boolean
+  /** Where the server is several processes over Redis; not every peer can be that. */
+  readonly cluster?: ClusterForm
 }
 
 /** The usual setup: ten clients, each other's contacts, plain TCP. */
@@ -64,7 +68,7 @@ export function spareAccounts(sessions: number): number {
 }
 
 /** Which table a scenario's row stands in. */
-export type Section = 'traffic' | 'login' | 'memory' | 'growth' | 'load' | 'soak'
+export type Section = 'traffic' | 'login' | 'memory' | 'growth' | 'load' | 'cluster' | 'soak'
 
 /** Something to measure. */
 export interface Scenario {

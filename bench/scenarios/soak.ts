@@ -17,7 +17,7 @@ export const soak: Scenario = {
   setup: { ...USUAL, fresh: true },
   async measure(server, load, settings) {
     const { pid } = server
-    const common = { traffic: 'delegated-iq', pid, windowCpuSeconds: 0 } as const
+    const common = { traffic: 'delegated-iq', pids: [pid], windowCpuSeconds: 0 } as const
     const shape = { payloadBytes: 0, senders: USUAL.clients, inFlight: USUAL.clients * IN_FLIGHT }
     const run = (warmUpCpuSeconds: number, windowOperations: number) =>
       load.ask('loop', { ...common, ...shape, warmUpCpuSeconds, warmUpOperations: 0, windowOperations })

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { launchersOn } from '../../bench/environment.ts'
 import { startFloor } from '../../bench/floor/server.ts'
 import { COMPONENT, HOST, SECRET } from '../../bench/load/stanzas.ts'
 import { LoadWorker } from '../../bench/load/worker.ts'
@@ -24,16 +25,20 @@ const settings: RunSettings = {
   operations: OPERATIONS,
   sessions: 24,
   settleSeconds: 0.01,
+  idleSeconds: 0.01,
   soakOperations: 10 * OPERATIONS,
 }
 
-/** All of them, but with fewer sessions; without those that differ from others in nothing else. */
-const scenarios: readonly Scenario[] = SCENARIOS.filter(({ setup }) => setup.clients <= MOST_CLIENTS).map(
-  (scenario): Scenario => {
-    const { setup } = scenario
-    return { ...scenario, setup: { ...setup, bystanders: Math.min(setup.bystanders, MOST_BYSTANDERS) } }
-  },
-)
+/**
+ * All of them, but with fewer sessions; without those that differ from others in nothing else, and those that need several
+ * processes (bench-cluster.test.ts).
+ */
+const scenarios: readonly Scenario[] = SCENARIOS.filter(
+  ({ setup }) => setup.clients <= MOST_CLIENTS && setup.cluster === undefined,
+).map((scenario): Scenario => {
+  const { setup } = scenario
+  return { ...scenario, setup: { ...setup, bystanders: Math.min(setup.bystanders, MOST_BYSTANDERS) } }
+})
 
 const SECTIONS = [...new Set(scenarios.map(({ section }) => section))]
 
@@ -55,7 +60,7 @@ async function measureAll(one: BenchPeer, scenarios: readonly Scenario[]): Promi
   try {
     const { cells } = await runRounds({
       ...{ peers: [one], scenarios, rounds: 1, settings, directory },
-      launchers: { server: [], load: [], unpinned: undefined },
+      launchers: launchersOn([]),
       tls: await tlsFiles(directory),
       progress: () => {},
       complain: (text) => complaints.push(text),

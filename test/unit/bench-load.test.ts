@@ -243,7 +243,7 @@ describe('the closed loop', () => {
     )
     return runClosedLoop(clients, {
       traffic: 'delegated-iq',
-      pid: process.pid,
+      pids: [process.pid],
       senders: 1,
       inFlight: 4,
       warmUpCpuSeconds: 0.001,

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { launchersOn } from '../../bench/environment.ts'
 import { Latencies } from '../../bench/load/latency.ts'
 import type { Load } from '../../bench/load/requests.ts'
 import { chooseScenarios, PEERS, readOptions, SCENARIOS } from '../../bench/options.ts'
@@ -129,7 +130,7 @@ describe('rounds', () => {
     const plan: Run = {
       ...{ peers, scenarios, rounds, directory },
       settings: readOptions([]).settings,
-      launchers: { server: [], load: [], unpinned: undefined },
+      launchers: launchersOn([]),
       tls: { key: '', certificate: '' },
       progress: () => {},
       complain: (text) => complaints.push(text),
