@@ -75,8 +75,10 @@ export {
   rawFormValues,
   readForm,
 } from './stanza/forms.ts'
+export { type KeptStanza, keepStanza, restoreStanza } from './stanza/kept.ts'
 export * from './stanza/namespaces.ts'
 export { errorReply, mayAnswerWithError, reply } from './stanza/reply.ts'
+export { standaloneText } from './stanza/standalone.ts'
 export {
   type Attributes,
   type Child,
@@ -86,6 +88,7 @@ export {
   writeElement,
 } from './stanza/stanza.ts'
 export { escapeAttribute, escapeText, payloadAttributes, serialize } from './stanza/tree.ts'
+export { isArchiveId, newArchiveId } from './storage/archive.ts'
 export type {
   ArchiveEntry,
   ArchivePage,

@@ -136,14 +136,19 @@ export class Module<O extends OptionSpecs = OptionSpecs> {
     this.addItem('identity', { category, type, name } satisfies Identity)
   }
 
-  /** Announces a form in the host's service discovery (XEP-0128). */
-  addExtension(form: Element): void {
-    this.addItem('extension', form)
+  /** Announces a form in the host's service discovery (XEP-0128). @returns a function that takes it back */
+  addExtension(form: Element): () => void {
+    return this.addItem('extension', form)
   }
 
-  /** Adds something to one of the host's lists, for other plugins to find. */
-  addItem(list: string, item: unknown): void {
-    this.keep(this.host.items.add(list, item, this.name))
+  /** Adds something to one of the host's lists, for other plugins to find. @returns a function that takes it back */
+  addItem(list: string, item: unknown): () => void {
+    const remove = this.host.items.add(list, item, this.name)
+    this.keep(remove)
+    return () => {
+      this.undo.delete(remove)
+      remove()
+    }
   }
 
   /** What all plugins of this host have added to a list. */

@@ -5,6 +5,7 @@ import {
   detached,
   domainOf,
   errorReply,
+  type Host,
   NS_CLIENT,
   Stanza,
   type StanzaEvent,
@@ -70,21 +71,33 @@ function becomeAvailable(
     return
   }
   const isInitial = session.presence === undefined
+  const tookMessages = !isInitial && session.priority >= 0
   session.presence = withDelay(stanza, session.fullJid!, context.host.name)
   session.priority = priority
   module.server.cluster?.availabilityChanged(session)
   send(context, session, stanza, roster)
   session.send(readdressed(stanza, session.fullJid!, session.fullJid))
   // Sending may have ended the session, if it does not take what it is sent.
-  if (!isInitial || session.destroyed) return
+  if (session.destroyed) return
+  if (isInitial) greet(context, event, session, roster)
+  // XEP-0160 §2: messages that were kept go to whoever takes some now.
+  if (priority >= 0 && !tookMessages) module.fireEvent('message/offline/broadcast', { origin: session })
+}
 
+/** What only the first available presence brings (RFC 6121 §4.2.2, §4.3.1). */
+function greet(
+  context: PresenceContext,
+  event: StanzaEvent,
+  session: StreamSession,
+  roster: ReadonlyRoster,
+): void {
+  const { module } = context
   module.fireEvent('presence/initial', event)
   probeContacts(context, session, roster)
   sendPresenceOf(context, session.username!, session.fullJid!)
   // RFC 6121 §3.1.3: until the account answers, it is asked each time.
   for (const [from, request] of roster.requests) session.send(requestStanza(request, from, session.bareJid!))
   askAgain(context, session, roster)
-  if (priority >= 0) module.fireEvent('message/offline/broadcast', { origin: session })
 }
 
 function becomeUnavailable(
@@ -122,24 +135,36 @@ function send(
   }
   for (const to of subscribers(roster)) {
     if (session.destroyed && !isLeaving) return
+    if (!isFor(host, session, to)) continue
     module.send(readdressed(stanza, from, to), session)
   }
 }
 
 /** RFC 6121 §4.3.1 */
-function probeContacts({ module }: PresenceContext, session: StreamSession, roster: ReadonlyRoster): void {
+function probeContacts(
+  { module, host }: PresenceContext,
+  session: StreamSession,
+  roster: ReadonlyRoster,
+): void {
   for (const { jid, subscription } of roster.items.values()) {
     if (subscription !== 'to' && subscription !== 'both') continue
+    if (!isFor(host, session, jid)) continue
     module.send(new Stanza('presence', { type: 'probe', from: session.fullJid, to: jid }), session)
   }
 }
 
 /** Requests to elsewhere may have been lost; those to accounts of this server are in the contact's roster. */
-function askAgain({ module }: PresenceContext, session: StreamSession, roster: ReadonlyRoster): void {
+function askAgain({ module, host }: PresenceContext, session: StreamSession, roster: ReadonlyRoster): void {
   for (const { jid, ask } of roster.items.values()) {
+    if (!isFor(host, session, jid)) continue
     if (!ask || module.server.hosts.get(domainOf(jid))?.hostType === 'host') continue
     module.send(new Stanza('presence', { type: 'subscribe', from: session.bareJid, to: jid }), session)
   }
+}
+
+/** Whether no plugin keeps a contact from what the server sends of a session. */
+function isFor({ events }: Host, session: StreamSession, jid: string): boolean {
+  return !events.has('presence/contact') || events.fire('presence/contact', { session, jid }) !== false
 }
 
 let stampSecond = 0

@@ -79,8 +79,7 @@ export function lmdbArchive<T>(access: ArchiveAccess, host: string, store: strin
     return removed
   }
   return {
-    async append(user, value, when, partner) {
-      const id = newArchiveId(when)
+    async append(user, value, when, partner, id = newArchiveId(when)) {
       const names = [isHashed(user) ? user : null, partner].map((name) => JSON.stringify(name))
       const record = `[${[encodeValue(value), ...names].join(',')}]`
       const [key, byPartner] = [under(entriesOf(user), id), under(partnerOf(user, partner), id)]

@@ -38,10 +38,10 @@ export function memoryArchive<T>(
     return entries.length - left.length
   }
   return {
-    async append(user, value, when, partner) {
+    async append(user, value, when, partner, id = newArchiveId(when)) {
       check(user)
       checkName(partner)
-      const entry = { id: newArchiveId(when), with: partner, text: encodeValue(value) }
+      const entry = { id, with: partner, text: encodeValue(value) }
       const entries = records.get(user) ?? []
       records.set(user, entries)
       entries.splice(placeOf(entries, entry.id), 0, entry)

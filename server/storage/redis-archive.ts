@@ -63,9 +63,8 @@ export function redisArchive<T>(access: ArchiveAccess, store: string): ArchiveSt
     return removed
   }
   return {
-    async append(user, value, when, partner) {
+    async append(user, value, when, partner, id = newArchiveId(when)) {
       checkName(partner)
-      const id = newArchiveId(when)
       const text = `[${encodeValue(value)},${JSON.stringify(partner)}]`
       const added = [[id, partnerText(partner) + id, text]] as const
       await access.write(user, { kind: 'archive', store, added, removed: [] })

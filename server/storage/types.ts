@@ -75,9 +75,10 @@ export interface ArchiveStore<T> {
    *
    * @param when milliseconds since 1970, mostly now
    * @param partner with whom, for queries
+   * @param id by `newArchiveId` of that time, where it has to be known before; one is made if it is left out
    * @returns its id
    */
-  append(user: string | null, value: T, when: number, partner: string): Promise<string>
+  append(user: string | null, value: T, when: number, partner: string, id?: string): Promise<string>
   /**
    * Reads a page: the first entries of a query, or with `reverse` the last ones, from the last on backwards.
    *

@@ -1,0 +1,131 @@
+/** Copies of an account's conversations for all of its resources that want them (XEP-0280). */
+
+import {
+  bareOf,
+  definePlugin,
+  type Host,
+  localOf,
+  NS_CARBONS,
+  NS_CLIENT,
+  NS_FORWARD,
+  reply,
+  type Stanza,
+  type StanzaEvent,
+  type StreamSession,
+  writeElement,
+} from '../../server/index.ts'
+import { isCopied } from './eligible.ts'
+
+/** A copy on its way to an account's resources. */
+interface Copy {
+  readonly username: string
+  readonly direction: 'sent' | 'received'
+  readonly type: string | undefined
+  /** The message with its addresses, as text. */
+  readonly text: string
+  /** Full JIDs that have the message itself. */
+  readonly except: readonly string[]
+}
+
+export default definePlugin({
+  name: 'carbons',
+  hostType: 'host',
+  load(module) {
+    const { host } = module
+    const { cluster } = host.server
+    const wanting = new WeakSet<StreamSession>()
+    const callName = `carbons ${host.name}`
+    module.addFeature(NS_CARBONS)
+
+    module.hook(`iq-set/self/${NS_CARBONS}:enable`, ({ origin, stanza }) => {
+      wanting.add(origin as StreamSession)
+      origin.send(reply(stanza))
+      return true
+    })
+    module.hook(`iq-set/self/${NS_CARBONS}:disable`, ({ origin, stanza }) => {
+      wanting.delete(origin as StreamSession)
+      origin.send(reply(stanza))
+      return true
+    })
+
+    const copyHere = (copy: Copy): void => {
+      for (const session of host.accounts.get(copy.username)?.sessions.values() ?? []) {
+        if (!wanting.has(session) || session.destroyed || copy.except.includes(session.fullJid!)) continue
+        session.sendText(carbon(session, copy))
+      }
+    }
+    const copyEverywhere = (copy: Copy): void => {
+      copyHere(copy)
+      cluster?.calls.tell(cluster.holdersOf(host, copy.username), callName, copy)
+    }
+    if (cluster !== undefined) module.onUnload(cluster.calls.on(callName, (copy) => copyHere(copy as Copy)))
+
+    const sent = ({ origin, stanza }: StanzaEvent): undefined => {
+      const session = origin as StreamSession
+      // Most accounts have one resource.
+      if (isAlone(host, session) || !isCopied(stanza, 'sent')) return undefined
+      const { fullJid, username } = session
+      const text = copied(stanza)
+      copyEverywhere({
+        username: username!,
+        direction: 'sent',
+        type: stanza.attrs.type,
+        text,
+        except: [fullJid!],
+      })
+    }
+    for (const target of ['bare', 'full', 'host']) {
+      module.hook(`pre-message/${target}` as 'pre-message/bare', sent, -0.5)
+    }
+
+    const received = ({ origin, stanza }: StanzaEvent): undefined => {
+      const to = stanza.attrs.to ?? bareOf(origin.fullJid ?? '')
+      const username = localOf(to)
+      if (username === undefined || !isCopied(stanza, 'received')) return undefined
+      const except = takers(host, username, to)
+      // Nobody is there, or nobody else.
+      if (except.length === 0 || (isOnly(host, username) && cluster === undefined)) return undefined
+      // Who writes to the own account has the message: it has been copied as sent.
+      if (origin.fullJid !== undefined && bareOf(origin.fullJid) === bareOf(to)) return undefined
+      const text = copied(stanza)
+      copyEverywhere({ username, direction: 'received', type: stanza.attrs.type, text, except })
+    }
+    module.hook('message/bare', received)
+    module.hook('message/full', received)
+  },
+})
+
+/** Who gets a message itself (RFC 6121 §8.5), by full JID. */
+function takers(host: Host, username: string, to: string): string[] {
+  const there = host.server.fullJids.get(to)
+  if (there !== undefined && !there.destroyed) return [to]
+  let highest = 0
+  let found: string[] = []
+  for (const resource of host.resourcesOf(username)) {
+    if (!resource.available || resource.destroyed || resource.priority < highest) continue
+    if (resource.priority > highest) found = []
+    highest = resource.priority
+    found.push(resource.fullJid!)
+  }
+  return found
+}
+
+function isOnly(host: Host, username: string): boolean {
+  return (host.accounts.get(username)?.sessions.size ?? 0) < 2
+}
+
+function isAlone(host: Host, session: StreamSession): boolean {
+  return session.account?.sessions.size === 1 && host.server.cluster === undefined
+}
+
+/** A message as it is forwarded. It is of the namespace that clients speak (XEP-0297 §3). */
+function copied(stanza: Stanza): string {
+  return writeElement(stanza.name, { ...stanza.attrs, xmlns: NS_CLIENT }, stanza.inner)
+}
+
+/** XEP-0280 §7, §8: from the account itself, and of the same type. */
+function carbon(session: StreamSession, { direction, type, text }: Copy): string {
+  const forwarded = writeElement('forwarded', { xmlns: NS_FORWARD }, text)
+  const content = writeElement(direction, { xmlns: NS_CARBONS }, forwarded)
+  return writeElement('message', { from: session.bareJid!, to: session.fullJid!, type }, content)
+}

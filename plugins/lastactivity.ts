@@ -1,0 +1,89 @@
+/** When an account was last there (XEP-0012), for those who see its presence. */
+
+import {
+  bareOf,
+  definePlugin,
+  errorReply,
+  localOf,
+  NS_CLIENT,
+  NS_LAST,
+  type Origin,
+  reply,
+  type Stanza,
+  xml,
+} from '../server/index.ts'
+import type { Rosters } from './roster/index.ts'
+
+/** What is kept of an account. */
+interface LastSeen {
+  /** Unix time in seconds. */
+  readonly when: number
+  /** Of its last presence. */
+  readonly status: string
+}
+
+/** Characters of a status that are kept. */
+const LONGEST_STATUS = 1024
+
+export default definePlugin({
+  name: 'lastactivity',
+  hostType: 'host',
+  depends: ['roster'],
+  load(module) {
+    const { host } = module
+    const rosters = module.exportsOf<Rosters>('roster')
+    const store = module.openStore<LastSeen>('lastactivity')
+    module.addFeature(NS_LAST)
+
+    // However a session ends, its unavailable presence comes by here.
+    module.hook(
+      'presence/bare',
+      ({ origin, stanza }) => {
+        if (stanza.attrs.to !== undefined || stanza.attrs.type !== 'unavailable') return
+        const username = localOf(origin.fullJid ?? '')
+        if (username === undefined) return
+        const status = statusOf(stanza)
+        store.set(username, { when: now(), status }).catch((error: unknown) => {
+          host.log.warn('when an account was last there could not be kept', { user: username, error })
+        })
+      },
+      10,
+    )
+
+    module.hook(`iq-get/bare/${NS_LAST}:query`, async ({ origin, stanza, toSelf }) => {
+      const username = localOf(stanza.attrs.to ?? origin.fullJid ?? '')
+      if (username === undefined) return undefined
+      if (!toSelf && !(await maySee(rosters, username, stanza.attrs.from!))) {
+        // Of an account that there is not, too.
+        origin.send(errorReply(stanza, 'forbidden', 'You are not subscribed to this presence'))
+        return true
+      }
+      for (const resource of host.resourcesOf(username)) {
+        if (resource.available && !resource.destroyed) return answer(origin, stanza, 0, '')
+      }
+      const last = await store.get(username)
+      if (last !== undefined) return answer(origin, stanza, Math.max(0, now() - last.when), last.status)
+      origin.send(errorReply(stanza, 'item-not-found', 'Nothing is known of the last activity'))
+      return true
+    })
+  },
+})
+
+async function maySee(rosters: Rosters, username: string, asker: string): Promise<boolean> {
+  const { item } = (await rosters.read(username)).contact(bareOf(asker))
+  return item?.subscription === 'from' || item?.subscription === 'both'
+}
+
+function answer(origin: Origin, stanza: Stanza, seconds: number, status: string): true {
+  origin.send(reply(stanza, xml('query', { xmlns: NS_LAST, seconds: String(seconds) }, status)))
+  return true
+}
+
+function statusOf(stanza: Stanza): string {
+  if (!stanza.inner.includes('status')) return ''
+  return (stanza.clone().getChildText('status', NS_CLIENT) ?? '').slice(0, LONGEST_STATUS)
+}
+
+function now(): number {
+  return Math.floor(Date.now() / 1000)
+}

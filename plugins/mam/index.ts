@@ -1,0 +1,275 @@
+/** Message archives of accounts (XEP-0313), and stable ids for what is in them (XEP-0359). */
+
+import {
+  bareOf,
+  definePlugin,
+  formElement,
+  type KeptStanza,
+  keepStanza,
+  kinds,
+  localOf,
+  type Module,
+  NS_MAM,
+  NS_STANZA_ID,
+  newArchiveId,
+  type Origin,
+  option,
+  reply,
+  type Stanza,
+  type StanzaEvent,
+  type StreamSession,
+  writeElement,
+  xml,
+} from '../../server/index.ts'
+import type { Rosters } from '../roster/index.ts'
+import { answerQuery, type MessageArchive } from './answers.ts'
+import {
+  AllPreferences,
+  type Policy,
+  type Preferences,
+  policyFor,
+  preferencesElement,
+  readPreferences,
+} from './preferences.ts'
+import { QUERY_FORM, readQuery } from './query.ts'
+import { isArchived } from './rules.ts'
+
+/** Before carbons and delivery, so that copies have the id. */
+const BEFORE_DELIVERY = 10
+/** Writes of one sender that are under way before it has to wait. */
+const MOST_WRITING = 50
+
+const options = {
+  archive_expires_after: option({
+    schema: kinds.period(0).default(7 * 86_400),
+    description: 'How long messages stay in the archive.',
+  }),
+  archive_cleanup_interval: option({
+    schema: kinds.period(1).default(86_400),
+    description: 'How often messages that have expired are looked for.',
+  }),
+  default_archive_policy: option({
+    schema: kinds
+      .text('true, false or "roster"')
+      .or(kinds.flag())
+      .transform((value, context): Policy => {
+        if (value === true || value === 'true') return 'always'
+        if (value === false || value === 'false') return 'never'
+        if (value === 'roster') return value
+        context.addIssue({ code: 'custom', message: 'must be true, false or "roster"' })
+        return 'always'
+      })
+      .default('always'),
+    description:
+      'Whose messages are archived for accounts that have not said anything: `true` (all), `false` (none), "roster".',
+  }),
+  max_archive_query_results: option({
+    schema: kinds.integer(1).default(50),
+    description: 'Messages that one page of the archive may have.',
+  }),
+}
+type MamModule = Module<typeof options>
+
+export default definePlugin({
+  name: 'mam',
+  hostType: 'host',
+  depends: ['roster'],
+  options,
+  load(module) {
+    const archive: MessageArchive = module.openStore<KeptStanza>('archive', 'archive')
+    const preferences = new AllPreferences(
+      module.openStore<Preferences>('archive_prefs'),
+      () => module.options.default_archive_policy,
+    )
+    const recorder = new Recorder(module, archive, preferences, module.exportsOf<Rosters>('roster'))
+    for (const feature of [NS_MAM, `${NS_MAM}#extended`, NS_STANZA_ID]) module.addFeature(feature)
+    module.hook('account-disco-info', ({ reply: answer }) => {
+      for (const feature of [NS_MAM, `${NS_MAM}#extended`, NS_STANZA_ID]) {
+        answer.payload!.append(xml('feature', { var: feature }))
+      }
+    })
+
+    for (const target of ['bare', 'full', 'host'] as const) {
+      module.hook(`pre-message/${target}`, (event) => recorder.sent(event), BEFORE_DELIVERY)
+    }
+    module.hook('message/bare', (event) => recorder.received(event), BEFORE_DELIVERY)
+    module.hook('message/full', (event) => recorder.received(event), BEFORE_DELIVERY)
+
+    serveQueries(module, archive)
+    servePreferences(module, preferences)
+    module.every(module.options.archive_cleanup_interval, () => purge(module, archive))
+  },
+})
+
+/** Puts messages into the archives of their senders and recipients. */
+class Recorder {
+  private readonly module: MamModule
+  private readonly archive: MessageArchive
+  private readonly preferences: AllPreferences
+  private readonly rosters: Rosters
+  /** Messages that were held up until it was known whether they are to be archived. */
+  private readonly decided = new WeakMap<Stanza, boolean>()
+  private readonly writing = new WeakMap<Origin, number>()
+
+  constructor(module: MamModule, archive: MessageArchive, preferences: AllPreferences, rosters: Rosters) {
+    this.module = module
+    this.archive = archive
+    this.preferences = preferences
+    this.rosters = rosters
+  }
+
+  sent({ origin, stanza }: StanzaEvent): unknown {
+    const { bareJid, username } = origin as StreamSession
+    const to = stanza.attrs.to ?? bareJid!
+    // What one sends to oneself is archived when it is received.
+    if (bareOf(to) === bareJid || !isArchived(stanza, true)) return undefined
+    const again = () => this.module.server.router.process(origin, stanza)
+    return this.decide(stanza, username!, to, again, () => this.write(origin, stanza, username!, to))
+  }
+
+  received({ origin, stanza }: StanzaEvent): unknown {
+    const to = stanza.attrs.to ?? bareOf(origin.fullJid ?? '')
+    const username = localOf(to)
+    if (username === undefined) return undefined
+    withoutForgedIds(stanza, bareOf(to))
+    if (!isArchived(stanza, false)) return undefined
+    const from = stanza.attrs.from ?? ''
+    const again = () => this.module.server.router.arrive(origin, stanza)
+    return this.decide(stanza, username, from, again, () => {
+      const id = this.write(origin, stanza, username, from)
+      const text = writeElement('stanza-id', { xmlns: NS_STANZA_ID, by: bareOf(to), id }, '')
+      stanza.appendWritten(text, 'stanza-id', NS_STANZA_ID)
+    })
+  }
+
+  /**
+   * @param again - puts the stanza on its way once more, when it has become known what to do with it
+   * @param record - archives it
+   */
+  private decide(
+    stanza: Stanza,
+    username: string,
+    partner: string,
+    again: () => void,
+    record: () => void,
+  ): unknown {
+    const preferences = this.preferences.get(username)
+    let policy: Policy | boolean | undefined = this.decided.get(stanza)
+    if (policy === undefined && preferences !== undefined) policy = policyFor(preferences, partner)
+    const roster = policy === 'roster' ? this.rosters.kept(username) : undefined
+    if (roster !== undefined) policy = roster.contact(bareOf(partner)).item !== undefined
+    if (policy === undefined || policy === 'roster') {
+      return this.findOut(username, partner).then((decision) => {
+        this.decided.set(stanza, decision)
+        again()
+      })
+    }
+    this.decided.delete(stanza)
+    if (policy === true || policy === 'always') record()
+    return undefined
+  }
+
+  private async findOut(username: string, partner: string): Promise<boolean> {
+    // Nothing is kept for accounts that there are not.
+    if (!(await this.module.host.users?.exists(username))) return false
+    const policy = policyFor(await this.preferences.read(username), partner)
+    if (policy !== 'roster') return policy === 'always'
+    return (await this.rosters.read(username)).contact(bareOf(partner)).item !== undefined
+  }
+
+  /** @returns the id that the entry has */
+  private write(origin: Origin, stanza: Stanza, username: string, partner: string): string {
+    const when = Date.now()
+    const id = newArchiveId(when)
+    const writing = this.archive.append(username, keepStanza(stanza), when, bareOf(partner), id)
+    const done = writing.then(
+      () => this.counted(origin, -1),
+      (error: unknown) => {
+        this.counted(origin, -1)
+        this.module.host.log.error('a message could not be archived', { user: username, error })
+      },
+    )
+    // Who sends more than can be written waits; a component, on which many depend, does not.
+    if (this.counted(origin, 1) > MOST_WRITING && origin.type === 'c2s') origin.hold?.(done)
+    return id
+  }
+
+  private counted(origin: Origin, change: number): number {
+    const count = (this.writing.get(origin) ?? 0) + change
+    this.writing.set(origin, count)
+    return count
+  }
+}
+
+/** XEP-0359 §5: nobody else gives ids in the account's name. */
+function withoutForgedIds(stanza: Stanza, bare: string): void {
+  if (!stanza.inner.includes(NS_STANZA_ID)) return
+  stanza.children = stanza.children.filter(
+    (child) =>
+      typeof child !== 'object' ||
+      child.getName() !== 'stanza-id' ||
+      child.getNS() !== NS_STANZA_ID ||
+      child.attrs['by'] !== bare,
+  )
+}
+
+function serveQueries(module: MamModule, archive: MessageArchive): void {
+  module.hook(`iq-get/self/${NS_MAM}:query`, ({ origin, stanza }) => {
+    origin.send(reply(stanza, xml('query', { xmlns: NS_MAM }, formElement(QUERY_FORM))))
+    return true
+  })
+  module.hook(`iq-set/self/${NS_MAM}:query`, async ({ origin, stanza }) => {
+    const query = readQuery(stanza.payload!)
+    await answerQuery(
+      archive,
+      origin as StreamSession,
+      stanza,
+      query,
+      module.options.max_archive_query_results,
+    )
+    return true
+  })
+  module.hook(`iq-get/self/${NS_MAM}:metadata`, async ({ origin, stanza }) => {
+    const username = (origin as StreamSession).username!
+    const ends = await Promise.all([archive.find(username, {}, 1), archive.find(username, {}, 1, true)])
+    const metadata = xml('metadata', { xmlns: NS_MAM })
+    for (const [i, name] of ['start', 'end'].entries()) {
+      const entry = ends[i]!.entries[0]
+      if (entry === undefined) continue
+      metadata.append(xml(name, { id: entry.id, timestamp: new Date(entry.when).toISOString() }))
+    }
+    origin.send(reply(stanza, metadata))
+    return true
+  })
+}
+
+function servePreferences(module: MamModule, preferences: AllPreferences): void {
+  const { cluster } = module.server
+  const callName = `mam ${module.host.name}`
+  if (cluster !== undefined) {
+    module.onUnload(cluster.calls.on(callName, (username) => preferences.forget(username as string)))
+  }
+  module.hook(`iq-get/self/${NS_MAM}:prefs`, async ({ origin, stanza }) => {
+    const current = await preferences.read((origin as StreamSession).username!)
+    origin.send(reply(stanza, preferencesElement(current)))
+    return true
+  })
+  module.hook(`iq-set/self/${NS_MAM}:prefs`, async ({ origin, stanza }) => {
+    const { username } = origin as StreamSession
+    const wanted = readPreferences(stanza.payload!)
+    await preferences.set(username!, wanted)
+    cluster?.calls.tellAll(callName, username)
+    origin.send(reply(stanza, preferencesElement(wanted)))
+    return true
+  })
+}
+
+/** Removes what has expired, one account after the other. */
+async function purge(module: MamModule, archive: MessageArchive): Promise<void> {
+  const seconds = module.options.archive_expires_after
+  if (!Number.isFinite(seconds)) return
+  const end = Date.now() - seconds * 1000
+  let removed = 0
+  for await (const username of archive.users()) removed += await archive.delete(username, { end })
+  module.log.debug('messages that have expired were removed from the archive', { removed })
+}

@@ -1,0 +1,310 @@
+/** Message archives over real sockets (XEP-0313, XEP-0059, XEP-0359). */
+
+import type { Element } from '@xmpp/xml'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { login, type TestStream } from '../shared/client.ts'
+import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
+
+const HOST = 'capulet.lit'
+const JULIET = `juliet@${HOST}`
+const ROMEO = `romeo@${HOST}`
+const NURSE = `nurse@${HOST}`
+const MAM = 'urn:xmpp:mam:2'
+const RSM = 'http://jabber.org/protocol/rsm'
+const SID = 'urn:xmpp:sid:0'
+
+let server: TestServer
+let juliet: TestStream
+let romeo: TestStream
+const streams: TestStream[] = []
+let ids = 0
+
+beforeEach(async () => {
+  const modules_enabled = [...USUAL_PLUGINS, 'mam', 'carbons', 'offline']
+  server = await startServer(
+    { modules_enabled, max_archive_query_results: 10, virtualHosts: { [HOST]: {} } },
+    [JULIET, ROMEO, NURSE],
+  )
+  juliet = await connect(`${JULIET}/balcony`)
+  romeo = await connect(`${ROMEO}/orchard`)
+})
+
+afterEach(async () => {
+  for (const stream of streams.splice(0)) await stream.destroy()
+  await server.stop()
+})
+
+async function connect(jid: string): Promise<TestStream> {
+  const stream = await login(server.c2sPort, jid)
+  streams.push(stream)
+  return stream
+}
+
+async function say(from: TestStream, to: string, id: string, content = `<body>${id}</body>`, type = 'chat') {
+  from.send(`<message id='${id}' to='${to}' type='${type}'>${content}</message>`)
+  await from.settled()
+}
+
+const field = (name: string, ...values: string[]) =>
+  `<field var='${name}'>${values.map((value) => `<value>${value}</value>`).join('')}</field>`
+
+interface Answer {
+  iq: Element
+  /** The results, in the order in which they came. */
+  results: Element[]
+  /** Ids of their messages. */
+  messages: string[]
+  /** Ids in the archive. */
+  ids: string[]
+  complete: boolean
+  fin: Element | undefined
+}
+
+async function query(stream: TestStream, form = '', set = '', more = ''): Promise<Answer> {
+  await stream.settled()
+  stream.received.length = 0
+  const x =
+    form === ''
+      ? ''
+      : `<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>${MAM}</value></field>${form}</x>`
+  const rsm = set === '' ? '' : `<set xmlns='${RSM}'>${set}</set>`
+  const iq = await stream.ask(
+    `<iq type='set' id='q${++ids}'><query xmlns='${MAM}' queryid='f${ids}'>${x}${rsm}${more}</query></iq>`,
+  )
+  const results = stream.received
+    .filter(({ name }) => name === 'message')
+    .map((message) => {
+      expect(message.attrs.from).toBe(stream.jid.split('/')[0])
+      const result = message.getChild('result', MAM)!
+      expect(result.attrs['queryid']).toBe(`f${ids}`)
+      return result
+    })
+  const fin = iq.getChild('fin', MAM)
+  return {
+    iq,
+    results,
+    messages: results.map((result) => messageOf(result).attrs.id as string),
+    ids: results.map(({ attrs }) => attrs.id as string),
+    complete: fin?.attrs['complete'] === 'true',
+    fin,
+  }
+}
+
+const messageOf = (result: Element) =>
+  result.getChild('forwarded', 'urn:xmpp:forward:0')!.getChild('message')!
+const conditionOf = (iq: Element) => iq.getChild('error')?.getChildElements()[0]?.getName()
+const stanzaIdOf = (message: Element) =>
+  message.getChildren('stanza-id', SID).map(({ attrs }) => [attrs['by'], attrs.id])
+
+describe('archiving', () => {
+  it('§5.1: both sides have what was said, with the time when it was', async () => {
+    const before = Date.now()
+    await say(romeo, JULIET, 'm1', '<body>&lt;3</body>')
+    await say(juliet, romeo.jid, 'm2')
+    for (const stream of [juliet, romeo]) {
+      const { results, messages, complete } = await query(stream)
+      expect(messages).toEqual(['m1', 'm2'])
+      expect(complete).toBe(true)
+      const first = messageOf(results[0]!)
+      expect([first.attrs.from, first.attrs.to, first.getChildText('body')]).toEqual([
+        romeo.jid,
+        JULIET,
+        '<3',
+      ])
+      expect(first.getNS()).toBe('jabber:client')
+      const stamp = results[0]!.getChild('forwarded')!.getChild('delay', 'urn:xmpp:delay')!.attrs[
+        'stamp'
+      ] as string
+      expect(Date.parse(stamp)).toBeGreaterThanOrEqual(before)
+      expect(Date.parse(stamp)).toBeLessThanOrEqual(Date.now())
+    }
+  })
+
+  it('XEP-0359 §3: a message comes with the id that it has in the archive, and no forged one', async () => {
+    const forged = `<stanza-id xmlns='${SID}' by='${JULIET}' id='forged'/><stanza-id xmlns='${SID}' by='x.org' id='theirs'/>`
+    await say(romeo, juliet.jid, 'm1', `<body>x</body>${forged}`)
+    const message = await juliet.withId('m1')
+    const { ids: found } = await query(juliet)
+    expect(stanzaIdOf(message)).toEqual([
+      ['x.org', 'theirs'],
+      [JULIET, found[0]],
+    ])
+    // Copies have it, too.
+    const chamber = await connect(`${JULIET}/chamber`)
+    await chamber.ask(`<iq type='set' id='c${++ids}'><enable xmlns='urn:xmpp:carbons:2'/></iq>`)
+    await say(romeo, juliet.jid, 'm2')
+    const copy = await chamber.next(({ name }) => name === 'message')
+    const inner = copy.getChild('received')!.getChild('forwarded')!.getChild('message')!
+    expect(stanzaIdOf(inner)).toEqual([[JULIET, (await query(juliet)).ids[1]]])
+  })
+
+  it('§5.1.3: what is no conversation, or not to be kept, is not archived', async () => {
+    await say(romeo, JULIET, 'headline', '<body>x</body>', 'headline')
+    await say(romeo, juliet.jid, 'groupchat', '<body>x</body>', 'groupchat')
+    await say(romeo, JULIET, 'state', `<composing xmlns='http://jabber.org/protocol/chatstates'/>`)
+    await say(romeo, JULIET, 'hint', `<body>x</body><no-store xmlns='urn:xmpp:hints'/>`)
+    await say(romeo, JULIET, 'receipt', `<received xmlns='urn:xmpp:receipts' id='m'/>`)
+    await say(romeo, JULIET, 'wanted', `<x xmlns='urn:x'/><store xmlns='urn:xmpp:hints'/>`)
+    for (const stream of [juliet, romeo])
+      expect((await query(stream)).messages).toEqual(['receipt', 'wanted'])
+  })
+
+  it('of those who are not there, too; once of what one writes to oneself; and nothing for nobody', async () => {
+    await say(romeo, NURSE, 'm1')
+    await say(romeo, `nobody@${HOST}`, 'm2')
+    const nurse = await connect(`${NURSE}/kitchen`)
+    expect((await query(nurse)).messages).toEqual(['m1'])
+    await say(nurse, NURSE, 'note')
+    expect((await query(nurse)).messages).toEqual(['m1', 'note'])
+  })
+})
+
+describe('queries', () => {
+  /** Ten messages with each of two; their ids in the archive. */
+  async function filled(): Promise<string[]> {
+    for (let i = 0; i < 20; i++) {
+      romeo.send(
+        `<message id='m${i}' to='${i % 2 === 0 ? JULIET : NURSE}' type='chat'><body>${i}</body></message>`,
+      )
+    }
+    await romeo.settled()
+    const first = await query(romeo)
+    const second = await query(romeo, '', `<after>${first.ids.at(-1)}</after>`)
+    return [...first.ids, ...second.ids]
+  }
+
+  const numbered = (...numbers: number[]) => numbers.map((number) => `m${number}`)
+  const from = (first: number, count: number) =>
+    numbered(...Array.from({ length: count }, (_, i) => first + i))
+
+  it('§4.3, XEP-0059: pages forwards and backwards, and says when there is nothing more', async () => {
+    const all = await filled()
+    const first = await query(romeo)
+    expect([first.messages, first.complete]).toEqual([from(0, 10), false])
+    expect(first.fin!.getChild('set', RSM)!.getChildText('first')).toBe(all[0])
+    expect(first.fin!.getChild('set', RSM)!.getChildText('last')).toBe(all[9])
+    const next = await query(romeo, '', `<max>10</max><after>${all[9]}</after>`)
+    expect([next.messages, next.complete]).toEqual([from(10, 10), true])
+    const last = await query(romeo, '', '<max>3</max><before/>')
+    expect([last.messages, last.complete]).toEqual([from(17, 3), false])
+    const before = await query(romeo, '', `<max>100</max><before>${all[3]}</before>`)
+    expect([before.messages, before.complete]).toEqual([from(0, 3), true])
+    const flipped = await query(romeo, '', '<max>3</max><before/>', '<flip-page/>')
+    expect(flipped.messages).toEqual(numbered(19, 18, 17))
+    const counted = await query(romeo, '', '<max>0</max>')
+    expect([counted.messages, counted.fin!.getChild('set', RSM)!.getChildText('count')]).toEqual([[], '20'])
+  })
+
+  it('§4.1: by partner, time and ids', async () => {
+    const all = await filled()
+    expect((await query(romeo, field('with', NURSE))).messages).toEqual(
+      from(0, 20).filter((_, i) => i % 2 === 1),
+    )
+    expect((await query(romeo, field('with', `${NURSE}/kitchen`))).messages).toEqual([])
+    expect((await query(juliet, field('with', romeo.jid))).messages).toHaveLength(10)
+    expect((await query(juliet, field('with', `${ROMEO}/garden`))).messages).toEqual([])
+    const past = new Date(Date.now() - 3_600_000).toISOString()
+    const future = new Date(Date.now() + 3_600_000).toISOString()
+    expect((await query(romeo, field('end', past))).messages).toEqual([])
+    expect((await query(romeo, field('start', future))).messages).toEqual([])
+    expect((await query(romeo, field('start', past) + field('end', future))).messages).toHaveLength(10)
+    expect((await query(romeo, field('after-id', all[3]!) + field('before-id', all[6]!))).messages).toEqual(
+      from(4, 2),
+    )
+    expect((await query(romeo, field('ids', all[7]!, all[2]!))).messages).toEqual(numbered(2, 7))
+  })
+
+  it('§4: refuses ids that there are not, and what is no query', async () => {
+    const [id] = await filled()
+    const unknown = 'f'.repeat(24)
+    for (const set of [`<after>${unknown}</after>`, `<before>nothing</before>`]) {
+      expect(conditionOf((await query(romeo, '', set)).iq)).toBe('item-not-found')
+    }
+    for (const form of [field('ids', id!, unknown), field('before-id', 'x'), field('after-id', unknown)]) {
+      expect(conditionOf((await query(romeo, form)).iq)).toBe('item-not-found')
+    }
+    expect(conditionOf((await query(juliet, field('after-id', id!))).iq)).toBe('item-not-found')
+    expect(conditionOf((await query(romeo, field('start', 'yesterday'))).iq)).toBe('bad-request')
+    expect(conditionOf((await query(romeo, field('with', '@'))).iq)).toBe('jid-malformed')
+    expect(conditionOf((await query(romeo, '', '<max>many</max>')).iq)).toBe('bad-request')
+    const foreign = await romeo.ask(
+      `<iq type='set' id='q${++ids}' to='${JULIET}'><query xmlns='${MAM}'/></iq>`,
+    )
+    expect(conditionOf(foreign)).toBe('service-unavailable')
+  })
+
+  it('§4.1.5, §6: the form, the ends of the archive, and the announcement', async () => {
+    const form = await romeo.ask(`<iq type='get' id='q${++ids}'><query xmlns='${MAM}'/></iq>`)
+    const vars = form
+      .getChild('query')!
+      .getChild('x')!
+      .getChildren('field')
+      .map(({ attrs }) => attrs['var'])
+    expect(vars).toEqual(['FORM_TYPE', 'with', 'start', 'end', 'before-id', 'after-id', 'ids'])
+    const ends = async () => {
+      const answer = await romeo.ask(`<iq type='get' id='q${++ids}'><metadata xmlns='${MAM}'/></iq>`)
+      return answer
+        .getChild('metadata', MAM)!
+        .getChildElements()
+        .map(({ name, attrs }) => [name, attrs.id])
+    }
+    expect(await ends()).toEqual([])
+    const all = await filled()
+    expect(await ends()).toEqual([
+      ['start', all[0]],
+      ['end', all[19]],
+    ])
+    for (const to of [ROMEO, HOST]) {
+      const info = await romeo.ask(
+        `<iq type='get' id='q${++ids}' to='${to}'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>`,
+      )
+      const features = info
+        .getChild('query')!
+        .getChildren('feature')
+        .map(({ attrs }) => attrs['var'])
+      for (const feature of [MAM, `${MAM}#extended`, SID]) expect(features).toContain(feature)
+    }
+  })
+})
+
+describe('preferences', () => {
+  const prefs = async (stream: TestStream, content?: string, policy = 'always') => {
+    const iq =
+      content === undefined
+        ? `<iq type='get' id='p${++ids}'><prefs xmlns='${MAM}'/></iq>`
+        : `<iq type='set' id='p${++ids}'><prefs xmlns='${MAM}' default='${policy}'>${content}</prefs></iq>`
+    return stream.ask(iq)
+  }
+
+  it('XEP-0441: say with whom messages are archived', async () => {
+    expect((await prefs(juliet)).getChild('prefs')!.attrs['default']).toBe('always')
+    const answer = await prefs(juliet, `<always><jid>${NURSE}</jid></always><never/>`, 'never')
+    expect(answer.getChild('prefs')!.getChild('always')!.getChildText('jid')).toBe(NURSE)
+    const nurse = await connect(`${NURSE}/kitchen`)
+    await say(romeo, JULIET, 'm1')
+    expect(stanzaIdOf(await juliet.withId('m1'))).toEqual([])
+    await say(nurse, JULIET, 'm2')
+    await say(juliet, ROMEO, 'm3')
+    expect((await query(juliet)).messages).toEqual(['m2'])
+    expect((await query(romeo)).messages).toEqual(['m1', 'm3'])
+  })
+
+  it('XEP-0441: with contacts only, also for who is not there', async () => {
+    await prefs(juliet, '', 'roster')
+    juliet.send(
+      `<iq type='set' id='r${++ids}'><query xmlns='jabber:iq:roster'><item jid='${NURSE}'/></query></iq>`,
+    )
+    await juliet.settled()
+    await juliet.close()
+    const nurse = await connect(`${NURSE}/kitchen`)
+    await say(romeo, JULIET, 'm1')
+    await say(nurse, JULIET, 'm2')
+    const again = await connect(`${JULIET}/balcony`)
+    expect((await query(again)).messages).toEqual(['m2'])
+  })
+
+  it('refuses what is no preference', async () => {
+    expect(conditionOf(await prefs(juliet, '', 'sometimes'))).toBe('bad-request')
+    expect(conditionOf(await prefs(juliet, '<never><jid>@</jid></never>'))).toBe('jid-malformed')
+  })
+})

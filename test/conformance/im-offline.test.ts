@@ -1,0 +1,131 @@
+/** Messages for accounts that nobody is there for (XEP-0160). */
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { login, type TestStream } from '../shared/client.ts'
+import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
+
+const HOST = 'capulet.lit'
+const JULIET = `juliet@${HOST}`
+const ROMEO = `romeo@${HOST}`
+const STATES = 'http://jabber.org/protocol/chatstates'
+
+let server: TestServer
+let romeo: TestStream
+const streams: TestStream[] = []
+
+beforeEach(async () => {
+  const modules_enabled = [...USUAL_PLUGINS, 'offline']
+  server = await startServer({ modules_enabled, offline_max_messages: 250, virtualHosts: { [HOST]: {} } }, [
+    JULIET,
+    ROMEO,
+  ])
+  romeo = await login(server.c2sPort, `${ROMEO}/orchard`)
+  streams.push(romeo)
+})
+
+afterEach(async () => {
+  for (const stream of streams.splice(0)) await stream.destroy()
+  await server.stop()
+})
+
+async function connect(presence: string, resource = 'balcony'): Promise<TestStream> {
+  const stream = await login(server.c2sPort, `${JULIET}/${resource}`, { presence: false })
+  streams.push(stream)
+  if (presence !== '') stream.send(presence)
+  await stream.settled()
+  return stream
+}
+
+const write = (id: string, content = `<body>${id}</body>`, attrs = `type='chat'`, to = JULIET) =>
+  romeo.send(`<message ${attrs} id='${id}' to='${to}'>${content}</message>`)
+
+const got = (stream: TestStream) =>
+  stream.received.filter(({ name }) => name === 'message').map(({ attrs }) => attrs.id)
+
+describe('offline messages', () => {
+  it('§2: are kept, and given with the time when they came to the next resource that takes messages', async () => {
+    const before = Math.floor(Date.now() / 1000) * 1000
+    write('m1', '<body>&lt;3 &amp; more</body>')
+    write('m2', '<body>hello</body>', '')
+    write('m3', '<body>for a resource</body>', `type='chat'`, `${JULIET}/garden`)
+    await romeo.settled()
+    const juliet = await connect('<presence/>')
+    const [first, second, third] = [
+      await juliet.withId('m1'),
+      await juliet.withId('m2'),
+      await juliet.withId('m3'),
+    ]
+    expect(first.getChildText('body')).toBe('<3 & more')
+    expect([first.attrs.from, first.attrs.to, first.attrs.type]).toEqual([romeo.jid, JULIET, 'chat'])
+    expect([second.attrs.type, third.attrs.to]).toEqual([undefined, `${JULIET}/garden`])
+    for (const message of [first, second, third]) {
+      const delay = message.getChild('delay', 'urn:xmpp:delay')!
+      expect(delay.attrs.from).toBe(HOST)
+      expect(Date.parse(delay.attrs['stamp'] as string)).toBeGreaterThanOrEqual(before)
+      expect(Date.parse(delay.attrs['stamp'] as string)).toBeLessThanOrEqual(Date.now())
+    }
+    await juliet.close()
+    const again = await connect('<presence/>')
+    expect(got(again)).toEqual([])
+  })
+
+  it('§2: not to one with a negative priority, until it has another', async () => {
+    write('m1')
+    await romeo.settled()
+    const juliet = await connect('<presence><priority>-1</priority></presence>')
+    expect(got(juliet)).toEqual([])
+    write('m2')
+    await romeo.settled()
+    juliet.send('<presence><priority>0</priority></presence>')
+    await juliet.settled()
+    expect(got(juliet)).toEqual(['m1', 'm2'])
+    juliet.send('<presence><show>away</show></presence>')
+    await juliet.settled()
+    expect(got(juliet)).toEqual(['m1', 'm2'])
+  })
+
+  it('§3: what is of the moment only is not kept, nor what is not to be', async () => {
+    write('headline', '<body>news</body>', `type='headline'`)
+    write('groupchat', '<body>room</body>', `type='groupchat'`)
+    expect((await romeo.withId('groupchat')).attrs.type).toBe('error')
+    write('state', `<composing xmlns='${STATES}'/><thread>t</thread>`)
+    write('hint', `<body>secret</body><no-store xmlns='urn:xmpp:hints'/>`)
+    write('kept', `<body>text</body><active xmlns='${STATES}'/>`)
+    write('wanted', `<composing xmlns='${STATES}'/><store xmlns='urn:xmpp:hints'/>`)
+    await romeo.settled()
+    const juliet = await connect('<presence/>')
+    expect(got(juliet)).toEqual(['kept', 'wanted'])
+    expect(got(romeo)).toEqual([])
+  })
+
+  it('§3: what is too much comes back, and so does what is for nobody', async () => {
+    for (let i = 0; i < 251; i++) write(`m${i}`)
+    const error = await romeo.withId('m250')
+    expect(error.getChild('error')?.getChildElements()[0]?.getName()).toBe('service-unavailable')
+    write('nobody', '<body>x</body>', `type='chat'`, `nobody@${HOST}`)
+    expect((await romeo.withId('nobody')).attrs.type).toBe('error')
+    const juliet = await connect('<presence/>')
+    expect(got(juliet)).toEqual(Array.from({ length: 250 }, (_, i) => `m${i}`))
+    write('now')
+    expect((await juliet.withId('now')).getChild('delay')).toBeUndefined()
+  })
+
+  it('each comes once and in order, whenever its recipient comes and goes', async () => {
+    let sent = 0
+    const seen: string[] = []
+    for (let round = 0; round < 20; round++) {
+      for (let i = 0; i < 10; i++) write(`m${sent++}`)
+      const juliet = await connect('<presence/>', `r${round}`)
+      for (let i = 0; i < 10; i++) write(`m${sent++}`)
+      await romeo.settled()
+      juliet.send(`<presence type='unavailable'/>`)
+      await juliet.settled()
+      seen.push(...(got(juliet) as string[]))
+      await juliet.close()
+    }
+    const juliet = await connect('<presence/>')
+    seen.push(...(got(juliet) as string[]))
+    expect(seen).toEqual(Array.from({ length: sent }, (_, i) => `m${i}`))
+    expect(got(romeo)).toEqual([])
+  })
+})
