@@ -12,6 +12,8 @@ import type { AccountRegistry, Owner } from './registry.ts'
 const MOST_ATTEMPTS = 20
 /** Milliseconds that another process has to end a session. */
 const KICK_MS = 5000
+/** Milliseconds for which a bind waits until this process knows the others again. */
+const KNOWN_MS = 5000
 const KICK = 'cluster/kick'
 
 export class Bindings {
@@ -39,6 +41,8 @@ export class Bindings {
   ): Promise<string> {
     const refusal = refusalOf(session)
     if (refusal !== undefined) throw refusal
+    // Whoever is not known counts as dead, and what it has bound as free.
+    if (!(await this.cluster.othersKnown(KNOWN_MS))) throw notNow()
     const first = wanted === undefined || wanted === '' ? randomResource() : prepareResource(wanted)
     if (first === undefined) throw new StanzaError('bad-request', 'The resource is malformed')
     let sequence: number
@@ -50,11 +54,7 @@ export class Bindings {
       ])
     } catch (error) {
       if (error instanceof StanzaError) throw error
-      throw new StanzaError(
-        'resource-constraint',
-        'Sessions can not be registered now; try again later',
-        'wait',
-      )
+      throw notNow()
     }
     if (session.destroyed) {
       this.release(session, resource)
@@ -141,4 +141,8 @@ export class Bindings {
     this.cluster.sessionOf(id as string)?.close(new StreamError('conflict', 'Replaced by a new connection'))
     return true
   }
+}
+
+function notNow(): StanzaError {
+  return new StanzaError('resource-constraint', 'Sessions can not be registered now; try again later', 'wait')
 }

@@ -96,6 +96,13 @@ export interface Bus {
    * that had been published before it: of two that publish something, one then knows of the other.
    */
   published(): Promise<void>
+  /**
+   * Resolves when this process knows who is there and what they hold: at once, but for the time after `expelled`.
+   *
+   * @param ms - to wait at most
+   * @returns whether it does
+   */
+  othersKnown(ms: number): Promise<boolean>
   /** For `legate status`. */
   state(): BusState
 }

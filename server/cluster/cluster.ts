@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import type { BucketClaims } from '../component-connections.ts'
+import type { SessionEvent } from '../event-types.ts'
 import type { Host } from '../host.ts'
 import { bareOf, domainOf, type PreparedJid } from '../jid.ts'
 import type { Logger } from '../log.ts'
@@ -21,10 +22,13 @@ import { Holders } from './holders.ts'
 import { type RemoteConnection, RemotePeer, type RemoteResource } from './peers.ts'
 import type { AccountRegistry } from './registry.ts'
 import { Turns } from './turns.ts'
-import { decode, encodeStanza, encodeText, type Key } from './wire.ts'
+import { decode, encodeStanza, encodeText, type Key, type Message } from './wire.ts'
 
 /** Of what has gone before it was known. */
 const UNKNOWN = { sequence: 0, since: 0 }
+
+/** What is sent through another process. */
+type Sent = Extract<Message, { kind: 'stanza' | 'text' }>
 
 /** What an id begins with that is another process's to answer. */
 const TAG_MARK = '~'
@@ -68,6 +72,8 @@ export class Cluster implements BusHandler {
   private readonly byTag = new Map<string, Member>()
   /** Those that the others have taken for gone, before they were. */
   private readonly taken = new WeakSet<StreamSession>()
+  /** Connections that have not been told that they are connected, and what others have sent them already. */
+  private readonly joining = new Map<StreamSession, { held: (() => void)[]; stop(): void }>()
   /** Those that are held back until another process takes more. */
   private readonly waitingFor = new Map<string, Parameters<typeof pauseFeeder>[0]>()
 
@@ -144,6 +150,7 @@ export class Cluster implements BusHandler {
   /** A session or connection of this process is gone. */
   gone(session: StreamSession): void {
     if (!this.known.delete(session.id)) return
+    this.told(session)
     this.bus.publish(`${session.type === 'component' ? 'c' : 's'}${session.id}`, undefined)
   }
 
@@ -158,12 +165,35 @@ export class Cluster implements BusHandler {
     if (session.destroyed) return sequence
     this.sequences.set(session, sequence)
     this.known.set(session.id, session)
+    // XEP-0114 §3: nothing comes before the answer to the handshake. Others may send something once they know of it.
+    const stop = session.host!.events.add(
+      'component-authenticated',
+      (event: SessionEvent) => {
+        if (event.session === session) this.told(session)
+      },
+      -1000,
+    )
+    this.joining.set(session, { held: [], stop })
     this.bus.publish(
       `c${session.id}`,
       describeConnection(session.host!.name, { sequence, since: session.since }, shares),
     )
     await this.bus.published()
     return sequence
+  }
+
+  /** A connection has been told that it is connected, or never will be. */
+  private told(session: StreamSession): void {
+    const joining = this.joining.get(session)
+    if (joining === undefined) return
+    this.joining.delete(session)
+    joining.stop()
+    for (const go of joining.held) go()
+  }
+
+  /** Waits until this process knows the others again, after they had taken it for dead. @returns whether it does */
+  othersKnown(ms: number): Promise<boolean> {
+    return this.bus.othersKnown(ms)
   }
 
   /** Other processes that are known to hold resources of an account. */
@@ -326,14 +356,22 @@ export class Cluster implements BusHandler {
       this.calls.answered(message.question, message.data)
       return
     }
+    const session = message.for === '' ? undefined : this.known.get(message.for)
+    const joining = session === undefined ? undefined : this.joining.get(session)
+    if (joining === undefined) return this.take(from, message, session)
+    return new Promise((resolve) => {
+      joining.held.push(() => resolve(this.take(from, message, session)))
+    })
+  }
+
+  /** @param session - of this process, whom it is for; undefined if that is gone, or it is for nobody known yet */
+  private take(from: Member, message: Sent, session: StreamSession | undefined): void | Promise<void> {
     if (message.kind === 'text') {
-      const session = this.known.get(message.for)
       session?.sendText(message.text)
       return session?.connection.drained()
     }
     const { stanza, number } = message
     if (message.for !== '') {
-      const session = this.known.get(message.for)
       if (session !== undefined && !session.destroyed) {
         if (session.type === 'component' && this.isOutdated(from, stanza)) return
         session.send(stanza)
@@ -410,14 +448,14 @@ export class Cluster implements BusHandler {
       sessions: this.known.size,
     })
     for (const session of this.known.values()) this.taken.add(session)
+    // They are told of anew; of those who have gone meanwhile nobody would tell.
+    for (const member of [...this.byTag.values()]) this.left(member, true)
     for (const session of [...this.known.values()]) {
       // The others have been told that it is gone, and may see another in its place by now.
       session.presence = undefined
       session.close(new StreamError('reset', 'This process was cut off from the others'))
     }
     this.known.clear()
-    // What has ended meanwhile, nobody tells who joins anew.
-    this.directory.clear()
   }
 
   /** Whether the others have taken a session for gone: nothing is to be told of its end. */

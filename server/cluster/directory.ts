@@ -141,15 +141,6 @@ export class Directory {
     for (const peer of own.values()) this.tell(peer)
   }
 
-  /** Nothing is known any more of what others hold: this process begins anew. */
-  clear(): void {
-    this.forHosts.clear()
-    const members = new Set<Member>()
-    for (const own of this.peers.values()) for (const { member } of own.values()) members.add(member)
-    for (const member of members) this.left(member, true)
-    this.peers.clear()
-  }
-
   /** How many there are, for `legate status`. */
   counts(member: Member): { sessions: number; connections: number } {
     let sessions = 0

@@ -55,7 +55,7 @@ export class Membership {
   snapshotAt = 0
   /** Who is not there any more, without anybody having said that it is gone. */
   readonly missing = new Set<string>()
-  /** It was confirmed, or has ended, or is a member now. */
+  /** It was confirmed, or has ended, or is a member now, or knows the others. */
   readonly moved = new Signal()
 
   constructor(self: Member) {

@@ -90,6 +90,7 @@ export class Reader {
         const peer = life.peers.get(id) ?? host.joined(life, { id, info }, 0)
         peer.holdings.snapshot(seq, entries, complete, (key, value) => host.changed(peer, key, value))
       }
+      life.moved.fire()
       // What came from those who are gone comes before that.
       for (const entry of inbox) {
         await this.takeMessages(life, entry)

@@ -146,6 +146,16 @@ export class RedisBus implements Bus {
     return this.ended ? Promise.resolve() : this.life.publication.published()
   }
 
+  async othersKnown(ms: number): Promise<boolean> {
+    const deadline = performance.now() + ms
+    while (!this.ended && this.life.snapshotAt === 0) {
+      const left = deadline - performance.now()
+      if (left <= 0) return false
+      await this.life.moved.wait(left)
+    }
+    return !this.ended
+  }
+
   state(): BusState {
     const members = [...this.life.members.values()].map((member) => {
       const out = this.life.peers.get(member.id)?.out

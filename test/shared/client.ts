@@ -19,6 +19,8 @@ export class TestStream {
   /** Whether the peer has ended its stream. */
   ended = false
   jid = ''
+  /** Looks at everything that comes, first; what it says `true` of, it has taken, and nobody else gets it. */
+  watch: ((element: Element) => boolean) | undefined
   private parser!: Parser
   private readonly decoder = new StringDecoder('utf8')
   private readonly waiting: { fits: (element: Element) => boolean; resolve: (element: Element) => void }[] =
@@ -158,6 +160,7 @@ export class TestStream {
   }
 
   private arrived(element: Element): void {
+    if (this.watch?.(element) === true) return
     const index = this.waiting.findIndex(({ fits }) => fits(element))
     if (index < 0) this.received.push(element)
     else this.waiting.splice(index, 1)[0]!.resolve(element)

@@ -21,12 +21,20 @@ function isForwarded(element: Element): boolean {
 
 /** The next request that a manager is sent. */
 export async function forwardedTo(manager: TestStream): Promise<ForwardedRequest> {
-  const wrapper = await manager.next(isForwarded)
+  return readForwarded(await manager.next(isForwarded))
+}
+
+function readForwarded(wrapper: Element): ForwardedRequest {
   const iq = wrapper
     .getChild('delegation', NS_DELEGATION)!
     .getChild('forwarded', NS_FORWARD)!
     .getChild('iq', NS_CLIENT)!
   return { wrapper, iq, payload: iq.getChildElements()[0]! }
+}
+
+/** The request that a stanza is; undefined if it is none. */
+export function forwardedRequest(element: Element): ForwardedRequest | undefined {
+  return isForwarded(element) ? readForwarded(element) : undefined
 }
 
 /** Requests that have come and nobody has asked for. */

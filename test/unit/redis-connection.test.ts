@@ -4,13 +4,23 @@ import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Cluster, Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { silentLogger } from '../../server/log.ts'
 import { makeSelfSigned } from '../../server/net/selfsigned.ts'
 import { reconnectPause, SILENCE_MS } from '../../server/redis/connection.ts'
 import { RedisConnection, type RedisState } from '../../server/redis/index.ts'
 import { openRedisStorage } from '../../server/storage/redis.ts'
-import { redisAvailable, type SingleRedis, startRedis, until } from '../shared/peers/redis.ts'
+import {
+  type ClusterRedis,
+  redisAvailable,
+  type SentinelRedis,
+  type SingleRedis,
+  startCluster,
+  startRedis,
+  startSentinels,
+  until,
+} from '../shared/peers/redis.ts'
 import { redisSettings } from '../shared/redis-settings.ts'
 import { describePeer } from '../shared/require.ts'
 
@@ -141,6 +151,44 @@ describePeer('a connection', redisAvailable(), () => {
     const refused = await peer.redis.cli('acl', 'log')
     expect([...refused.matchAll(/^object\n(.*)$/gm)].map((match) => match[1])).toEqual(['config|get'])
   })
+})
+
+describePeer('a stream to Redis that tells of several errors', redisAvailable(), () => {
+  const hosts = (peers: readonly { port: number }[]) => peers.map(({ port }) => ({ host: '127.0.0.1', port }))
+
+  // ioredis listens for the first one only; nobody hearing of another would end the process.
+  it.each([
+    ['one server', () => startRedis(), ({ redis }: SingleRedis) => ({ url: redis.url })],
+    ['a Unix socket', () => startRedis(), ({ redis }: SingleRedis) => ({ url: `unix://${redis.socket}` })],
+    [
+      "the sentinels' master",
+      () => startSentinels(),
+      ({ sentinels, name }: SentinelRedis) => ({
+        sentinels: { ...Object.fromEntries(hosts(sentinels).entries()), name },
+      }),
+    ],
+    ['a node of a cluster', () => startCluster(), ({ nodes }: ClusterRedis) => ({ cluster: hosts(nodes) })],
+  ] as [string, () => Promise<{ stop(): Promise<void> }>, (peer: never) => Record<string, unknown>][])(
+    'of %s does not end the process, and the connection comes back',
+    async (_, start, optionFor) => {
+      const peer = await start()
+      try {
+        const connection = open(optionFor(peer as never))
+        expect(await connection.whenReady(10_000)).toBe(true)
+        const { client } = connection
+        const clients = client.isCluster ? (client as Cluster).nodes() : [client as Redis]
+        // A node of which nothing was wanted yet has none.
+        for (const { stream } of clients.filter((one) => one.stream !== undefined)) {
+          for (let time = 0; time < 3; time++) stream.emit('error', new Error('it has failed'))
+          stream.destroy()
+        }
+        await until('it answers again', async () => (await client.set('x', '1')) === 'OK')
+      } finally {
+        await peer.stop()
+      }
+    },
+    30_000,
+  )
 })
 
 describePeer('TLS', redisAvailable(), () => {

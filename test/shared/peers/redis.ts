@@ -14,6 +14,8 @@ const SERVER = '/usr/bin/redis-server'
 const CLI = '/usr/bin/redis-cli'
 const HOST = '127.0.0.1'
 const POLL_MS = 50
+/** Milliseconds for what sentinels do: after the machine has stood still they trust no clock for 30 seconds. */
+export const SENTINELS_MS = 45_000
 
 const execute = promisify(execFile)
 
@@ -224,18 +226,22 @@ export function startSentinels(conf: RedisConf = {}): Promise<SentinelRedis> {
     const sentinels = await Promise.all(
       ports.slice(3).map((port) => group.add('sentinel', port, { sentinel: watching }, ['--sentinel'])),
     )
-    await until('the sentinels know each other and the replicas', async () => {
-      const states = await Promise.all(
-        sentinels.map((sentinel) => sentinel.cli('sentinel', 'ckquorum', name)),
-      )
-      const slaves = await Promise.all(
-        sentinels.map((sentinel) => sentinel.cli('sentinel', 'replicas', name)),
-      )
-      return (
-        states.every((state) => state.startsWith('OK 3 usable')) &&
-        slaves.every((text) => (text.match(/^runid$/gm) ?? []).length === 2)
-      )
-    })
+    await until(
+      'the sentinels know each other and the replicas',
+      async () => {
+        const states = await Promise.all(
+          sentinels.map((sentinel) => sentinel.cli('sentinel', 'ckquorum', name)),
+        )
+        const slaves = await Promise.all(
+          sentinels.map((sentinel) => sentinel.cli('sentinel', 'replicas', name)),
+        )
+        return (
+          states.every((state) => state.startsWith('OK 3 usable')) &&
+          slaves.every((text) => (text.match(/^runid$/gm) ?? []).length === 2)
+        )
+      },
+      SENTINELS_MS,
+    )
     return { servers: [master, ...replicas], sentinels, name, stop: () => group.stop() }
   })
 }
