@@ -36,10 +36,20 @@ export class BlockLists {
     if (kept !== undefined) return Promise.resolve(kept)
     let reading = this.reading.get(username)
     if (reading === undefined) {
-      reading = this.store.get(username).then((stored) => this.keep(username, stored))
+      const started: Promise<BlockList> = this.store.get(username).then(
+        (stored) => {
+          // Somebody may have changed the list meanwhile: then what was read is the one before.
+          if (this.reading.get(username) !== started) return this.read(username)
+          this.reading.delete(username)
+          return this.keep(username, stored)
+        },
+        (error) => {
+          if (this.reading.get(username) === started) this.reading.delete(username)
+          throw error
+        },
+      )
+      reading = started
       this.reading.set(username, reading)
-      const done = () => this.reading.delete(username)
-      reading.then(done, done)
     }
     return reading
   }
@@ -57,6 +67,7 @@ export class BlockLists {
       change(list)
       return list.size === 0 ? undefined : Object.fromEntries([...list].map((jid) => [jid, true as const]))
     })
+    this.reading.delete(username)
     return this.keep(username, stored)
   }
 

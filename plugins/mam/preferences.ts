@@ -30,6 +30,8 @@ export class AllPreferences {
   private readonly fallback: () => Policy
   /** `null`: the account has none of its own. The one that was read first comes first. */
   private readonly kept = new Map<string, Preferences | null>()
+  /** Grows with each change, here or elsewhere. */
+  private changes = 0
 
   /** @param fallback - what is done for accounts that have not said anything */
   constructor(store: KeyvalStore<Preferences>, fallback: () => Policy) {
@@ -45,18 +47,25 @@ export class AllPreferences {
 
   /** @throws StorageError (as a rejection) */
   async read(username: string): Promise<Preferences> {
-    if (!this.kept.has(username)) this.keep(username, (await this.store.get(username)) ?? null)
+    while (!this.kept.has(username)) {
+      const { changes } = this
+      const stored = (await this.store.get(username)) ?? null
+      // If something was changed meanwhile, what was read may be from before.
+      if (changes === this.changes) this.keep(username, stored)
+    }
     return this.get(username)!
   }
 
   /** @throws StorageError (as a rejection) */
   async set(username: string, preferences: Preferences): Promise<void> {
     await this.store.set(username, preferences)
+    this.changes++
     this.keep(username, preferences)
   }
 
   /** Another process has changed them. */
   forget(username: string): void {
+    this.changes++
     this.kept.delete(username)
   }
 

@@ -1,0 +1,63 @@
+/** Lists of whom accounts block: what is in memory is what is stored. */
+
+import { expect, it } from 'vitest'
+import { BlockLists, type StoredList } from '../../plugins/blocklist/lists.ts'
+import { AllPreferences, type Preferences } from '../../plugins/mam/preferences.ts'
+import type { Host, KeyvalStore } from '../../server/index.ts'
+
+/** A store whose reads wait until they are let go, and give what was stored when they began. */
+function slowStore<T>() {
+  let stored: T | undefined
+  const waiting: (() => void)[] = []
+  const store = {
+    get: () => {
+      const value = stored
+      return new Promise<T | undefined>((resolve) => waiting.push(() => resolve(value)))
+    },
+    set: async (_: string, value: T) => {
+      stored = value
+    },
+    update: async (_: string, change: (old: T | undefined) => T | undefined) => {
+      stored = change(stored)
+      return stored
+    },
+  }
+  const letGo = () => {
+    for (const go of waiting.splice(0)) go()
+  }
+  return { store: store as unknown as KeyvalStore<T>, letGo, waiting }
+}
+
+const host = { accounts: new Map() } as unknown as Host
+
+it('a list that was changed while it was read is not taken back', async () => {
+  const { store, letGo } = slowStore<StoredList>()
+  const lists = new BlockLists(host, store)
+  const read = lists.read('juliet')
+  await lists.update('juliet', (list) => void list.add('tybalt@capulet.lit'))
+  letGo()
+  expect([...(await read)]).toEqual(['tybalt@capulet.lit'])
+  expect([...lists.get('juliet')!]).toEqual(['tybalt@capulet.lit'])
+})
+
+it('a list that another process changed while it was read is read again', async () => {
+  const { store, letGo, waiting } = slowStore<StoredList>()
+  const lists = new BlockLists(host, store)
+  const read = lists.read('juliet')
+  await store.update('juliet', () => ({ 'tybalt@capulet.lit': true }))
+  lists.forget('juliet')
+  letGo()
+  await expect.poll(() => waiting.length).toBe(1)
+  letGo()
+  expect([...(await read)]).toEqual(['tybalt@capulet.lit'])
+})
+
+it('preferences that were changed while they were read are not taken back', async () => {
+  const { store, letGo } = slowStore<Preferences>()
+  const all = new AllPreferences(store, () => 'always')
+  const read = all.read('juliet')
+  await all.set('juliet', { default: 'never', always: [], never: [] })
+  letGo()
+  expect((await read).default).toBe('never')
+  expect(all.get('juliet')!.default).toBe('never')
+})
