@@ -69,13 +69,21 @@ function deliverToAccount(module: Module, event: StanzaEvent, bare: string): unk
       return true
     default: {
       const best = withHighestPriority(recipients(module, username))
-      for (const session of best) session.send(stanza)
+      if (best.length === 1) best[0]!.send(stanza)
+      else sendToAll(module, best, stanza)
       if (best.length > 0) return true
       return offer(module, event, username, () =>
         module.fireEvent('message/offline/handle', { origin: event.origin, stanza, username }),
       )
     }
   }
+}
+
+/** One of them at least gets it, if one of them is still there: those of other processes may have gone just now. */
+function sendToAll(module: Module, resources: readonly Resource[], stanza: Stanza): void {
+  const isHere = ({ fullJid }: Resource) => module.server.fullJids.has(fullJid!)
+  const first = resources.some(isHere) ? undefined : resources[0]
+  for (const resource of resources) resource.sendAmong(stanza, resource === first)
 }
 
 /** The resources that take messages for the account: available, with a priority that is not negative. */

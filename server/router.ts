@@ -1,6 +1,5 @@
 /** Decides where a stanza goes, and fires the events on its way, under Prosody's names. */
 
-import type { Cluster } from './cluster/cluster.ts'
 import type { Host } from './host.ts'
 import { bareOf, domainOf, type PreparedJid, prepareJid } from './jid.ts'
 import type { Origin } from './session.ts'
@@ -48,6 +47,16 @@ const EVENT_NAMES: Record<StanzaKind, EventNames> = {
   iq: namesOf('iq'),
 }
 
+/** What may take a stanza to another process. */
+export interface Elsewhere {
+  /**
+   * @param event - about to be fired on a host
+   * @param host - of `to`
+   * @returns whether the stanza is taken care of
+   */
+  takes(event: StanzaEvent, host: Host, to: PreparedJid, target: TargetKind): boolean
+}
+
 /** Whether an element of the content namespace is a stanza (RFC 6120 §4.9.3.24). */
 export function isStanzaName(name: string): name is StanzaKind {
   return name === 'iq' || name === 'message' || name === 'presence'
@@ -57,7 +66,7 @@ export function isStanzaName(name: string): name is StanzaKind {
 export class Router {
   private readonly hosts: ReadonlyMap<string, Host>
   /** The other processes that this one is a server with, if there are any. */
-  cluster: Cluster | undefined
+  elsewhere: Elsewhere | undefined
 
   /** @param hosts - the server's hosts by name; read at each stanza */
   constructor(hosts: ReadonlyMap<string, Host>) {
@@ -92,7 +101,7 @@ export class Router {
       attrs.to = to.full
     }
     if (stanza.name === 'iq' && this.refuseIq(origin, stanza)) return
-    this.post(origin, stanza, to, fromClient, this.cluster)
+    this.post(origin, stanza, to, fromClient, this.elsewhere)
   }
 
   /**
@@ -119,7 +128,7 @@ export class Router {
     const to = prepareJid(stanza.attrs.to ?? '')
     const sender = origin ?? this.hosts.get(domainOf(stanza.attrs.from ?? ''))
     if (to === undefined || sender === undefined) return false
-    this.post(sender, stanza, to, false, this.cluster)
+    this.post(sender, stanza, to, false, this.elsewhere)
     return true
   }
 
@@ -127,9 +136,15 @@ export class Router {
    * A stanza that has come to the right process: from another one, or after it was looked for elsewhere.
    *
    * @param stanza - its addresses are prepared, and what its sender's host may veto has been asked
+   * @param elsewhere - may still take it to another process
    */
-  arrive(origin: Origin, stanza: Stanza, to = prepareJid(stanza.attrs.to ?? '')): void {
-    if (to !== undefined) this.post(origin, stanza, to, false, undefined)
+  arrive(
+    origin: Origin,
+    stanza: Stanza,
+    to = prepareJid(stanza.attrs.to ?? ''),
+    elsewhere?: Elsewhere,
+  ): void {
+    if (to !== undefined) this.post(origin, stanza, to, false, elsewhere)
   }
 
   private post(
@@ -137,7 +152,7 @@ export class Router {
     stanza: Stanza,
     to: PreparedJid | undefined,
     preEvents: boolean,
-    cluster: Cluster | undefined,
+    elsewhere: Elsewhere | undefined,
   ): void {
     const names = EVENT_NAMES[stanza.name as StanzaKind]
     let target: 'bare' | 'full' | 'host' = 'bare'
@@ -162,7 +177,7 @@ export class Router {
       this.remote(origin, stanza)
       return
     }
-    if (cluster !== undefined && to !== undefined && cluster.takes(event, host, to, target)) return
+    if (elsewhere !== undefined && to !== undefined && elsewhere.takes(event, host, to, target)) return
     const name = target === 'host' ? names.host : target === 'full' ? names.full : names.bare
     if (this.taken(host.events.fire(name, event), origin)) return
     if (toSelf && this.taken(host.events.fire(names.self, event), origin)) return

@@ -209,7 +209,7 @@ export class Server {
     const cluster = openCluster(this)
     await cluster?.prepare()
     this.cluster = cluster
-    this.router.cluster = cluster
+    this.router.elsewhere = cluster?.traffic
     await activate()
     await cluster?.join()
   }

@@ -42,4 +42,11 @@ export interface Resource extends Peer {
   readonly available: boolean
   /** Of that presence. */
   readonly priority: number
+  /**
+   * Sends a stanza that other resources get, too.
+   *
+   * @param isFirst - whether it is missed if it does not arrive at any of them; so for one of them, or for none if
+   *   it is certain that another one has it
+   */
+  sendAmong(stanza: Stanza, isFirst: boolean): void
 }

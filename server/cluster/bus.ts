@@ -86,9 +86,14 @@ export interface Bus {
    *
    * @param to - its id. Of one that is gone, `waiting` is told in a later turn
    * @param waiting - told if it can not be known that the message has been worked on
+   * @returns its number among the messages to that member; 0 if it is gone
    * @throws Error if it is this process
    */
-  send(to: string, text: string, waiting?: Waiting): void
+  send(to: string, text: string, waiting?: Waiting): number
+  /** Number of the last message that another member has acknowledged, with all before it; infinite if it is gone. */
+  settled(to: string): number
+  /** Resolves when all messages that have been sent are on their way, beyond what was sent to anybody later. */
+  sentAll(): Promise<void>
   /** Tells everybody that this process holds something, or (`undefined`) no longer. */
   publish(key: string, value: string | undefined): void
   /**

@@ -60,7 +60,7 @@ export class Calls {
   /**
    * Asks some other processes.
    *
-   * @param milliseconds - to wait at most
+   * @param milliseconds - to wait at most; infinite if only the end of a process ends it
    * @returns what they have answered, by member; who has died, or took too long, is missing
    */
   ask(
@@ -74,7 +74,8 @@ export class Calls {
     if (missing.size === 0) return Promise.resolve(answers)
     const id = `${++this.count}`
     return new Promise((resolve) => {
-      const timer = setTimeout(() => settle(), milliseconds)
+      const timer =
+        milliseconds < Number.POSITIVE_INFINITY ? setTimeout(() => settle(), milliseconds) : undefined
       const settle = () => {
         clearTimeout(timer)
         this.open.delete(id)

@@ -9,6 +9,8 @@ import { type Beginning, type PeerLink, RemoteConnection, type RemotePeer, Remot
 export interface DirectoryListener {
   connectionJoined(connection: RemoteConnection): void
   connectionLeft(connection: RemoteConnection): void
+  /** A resource comes, or is available from now on, or is not, or has another priority. */
+  accountChanges(bareJid: string): void
   resourceLeft(resource: RemoteResource): void
 }
 
@@ -77,7 +79,10 @@ export class Directory {
     }
     const [jid = '', sequence = '0', since = '0', rest = ''] = value.split('\n')
     if (known !== undefined) {
-      if (known instanceof RemoteResource) describeAnew(known, rest)
+      if (known instanceof RemoteResource) {
+        this.listener.accountChanges(known.bareJid)
+        describeAnew(known, rest)
+      }
       return
     }
     const prepared = prepareJid(jid)
@@ -94,6 +99,7 @@ export class Directory {
     if (kind === 's') {
       const resource = new RemoteResource(this.link, member, { kind: 's', ...wireKey }, host, beginning)
       describeAnew(resource, rest)
+      this.listener.accountChanges(resource.bareJid)
       this.byFullJid.set(jid, resource)
       insert(this.byAccount, resource.bareJid, resource)
       peer = resource

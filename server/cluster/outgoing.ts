@@ -27,7 +27,7 @@ export interface Run {
 
 export class Outgoing {
   /** Number of the last message that was acknowledged; those in the queue follow. */
-  private settled = 0
+  settled = 0
   /** Number of the last one that the member has. */
   private got = 0
   /** Number of the last one that was sent. */
@@ -50,6 +50,11 @@ export class Outgoing {
   /** How many messages are not acknowledged. */
   get length(): number {
     return this.queue.length - this.head
+  }
+
+  /** Number of the last message. */
+  get last(): number {
+    return this.settled + this.length
   }
 
   /** Number of the next one that is sent. */

@@ -8,9 +8,13 @@ import type { Stanza } from '../stanza/stanza.ts'
 import type { Member } from './bus.ts'
 import type { Key } from './wire.ts'
 
+/** Of several sessions that get the same stanza. */
+export type Among = 'first' | 'other'
+
 /** Takes to its process what a remote peer is sent. */
 export interface PeerLink {
-  sendStanza(peer: RemotePeer, stanza: Stanza): void
+  /** @param among - what place it has among the copies of one stanza, if there are several */
+  sendStanza(peer: RemotePeer, stanza: Stanza, among?: Among): void
   sendText(peer: RemotePeer, text: string): void
 }
 
@@ -37,9 +41,11 @@ export class RemotePeer implements Peer {
   number = 0
   /** Whether its process has died, and told nobody that it goes. */
   lost = false
-  private readonly link: PeerLink
+  protected readonly link: PeerLink
   private held: (() => void)[] | undefined
   private holds = 0
+  /** Who waits for the end of what holds it back. */
+  private readonly released: (() => void)[] = []
 
   constructor(link: PeerLink, member: Member, key: Key, host: Host, { sequence, since }: Beginning) {
     this.since = since
@@ -74,24 +80,29 @@ export class RemotePeer implements Peer {
   /**
    * Works on what has come from it, when that is no longer held back.
    *
-   * @returns a promise if it waits
+   * @param action - may return what it has to wait for besides what holds this peer back
+   * @returns what settles when it is done; undefined if it is
    */
-  work(action: () => void): void | Promise<void> {
-    if (this.holds === 0) {
-      action()
-      return
-    }
+  work(action: () => void | Promise<void>): void | Promise<void> {
+    if (this.holds === 0) return this.doneAfter(action())
     return new Promise((resolve) => {
       this.held ??= []
-      this.held.push(() => {
-        action()
-        resolve()
-      })
+      this.held.push(() => resolve(this.doneAfter(action())))
     })
+  }
+
+  private doneAfter(work: void | Promise<void>): void | Promise<void> {
+    if (this.holds === 0) return work
+    const released = new Promise<void>((resolve) => {
+      this.released.push(resolve)
+    })
+    return work === undefined ? released : released.then(() => work)
   }
 
   private release(): void {
     this.holds--
+    if (this.holds > 0) return
+    for (const resolve of this.released.splice(0)) resolve()
     while (this.holds === 0 && this.held !== undefined) {
       const next = this.held.shift()
       if (next === undefined) this.held = undefined
@@ -107,6 +118,8 @@ export class RemoteResource extends RemotePeer implements Resource {
   readonly bareJid: string
   available = false
   priority = 0
+  /** Number of the last message to its process that was for its account, because of it. */
+  sent = 0
 
   constructor(link: PeerLink, member: Member, key: Key, host: Host, beginning: Beginning) {
     super(link, member, key, host, beginning)
@@ -117,6 +130,10 @@ export class RemoteResource extends RemotePeer implements Resource {
 
   override get fullJid(): string {
     return this.key.jid
+  }
+
+  sendAmong(stanza: Stanza, isFirst: boolean): void {
+    if (!this.destroyed) this.link.sendStanza(this, stanza, isFirst ? 'first' : 'other')
   }
 }
 

@@ -33,6 +33,8 @@ const LEAVE_MS = 5000
 /** Milliseconds for telling the others, at least. */
 const SHORTEST_LEAVE_MS = 500
 const LONGEST_BLOCK_MS = 5000
+/** Milliseconds after which is looked again whether something was sent. */
+const PROGRESS_MS = 1000
 /** Ids of members that are gone, which could come back if Redis has lost that they are. */
 const REMEMBERED = 10_000
 
@@ -122,18 +124,34 @@ export class RedisBus implements Bus {
     await this.end()
   }
 
-  send(to: string, text: string, waiting?: Waiting): void {
+  send(to: string, text: string, waiting?: Waiting): number {
     const { life } = this
     if (to === life.self.id) throw new Error('a message to this process itself')
     const peer = this.ended ? undefined : life.peers.get(to)
     if (peer === undefined) {
       if (waiting !== undefined) setImmediate(() => this.lose([waiting]))
-      return
+      return 0
     }
     life.publication.close()
     peer.out.push(text, life.publication.last, waiting)
     this.weigh(peer)
     this.sender.schedule()
+    return peer.out.last
+  }
+
+  settled(to: string): number {
+    return this.life.peers.get(to)?.out.settled ?? Number.POSITIVE_INFINITY
+  }
+
+  async sentAll(): Promise<void> {
+    const { life } = this
+    const last = new Map<Peer, number>()
+    for (const peer of life.peers.values()) if (peer.out.next <= peer.out.last) last.set(peer, peer.out.last)
+    for (const [peer, number] of last) {
+      while (peer.out.next <= number && life.peers.get(peer.member.id) === peer && !life.ended) {
+        await this.progress.wait(PROGRESS_MS)
+      }
+    }
   }
 
   publish(key: string, value: string | undefined): void {

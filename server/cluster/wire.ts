@@ -14,18 +14,26 @@ export interface Key {
   readonly jid: string
 }
 
+/** A stanza on its way, to be worked on as one from there. With `for`, events are done: it is for that one. */
+export interface StanzaMessage {
+  readonly kind: 'stanza'
+  readonly from: Key
+  readonly for: string
+  readonly stanza: Stanza
+  /** Tells what of a process's presence was earlier, whatever ways it takes; 0 if it does not matter. */
+  readonly number: number
+}
+
+/** Text for a session or connection, which is gone with it. */
+export interface TextMessage {
+  readonly kind: 'text'
+  readonly for: string
+  readonly text: string
+}
+
 export type Message =
-  /** A stanza on its way, to be worked on as one from there. With `for`, events are done: it is for that one. */
-  | {
-      readonly kind: 'stanza'
-      readonly from: Key
-      readonly for: string
-      readonly stanza: Stanza
-      /** Tells what of a process's presence was earlier, whatever ways it takes; 0 if it does not matter. */
-      readonly number: number
-    }
-  /** Text for a session or connection, which is gone with it. */
-  | { readonly kind: 'text'; readonly for: string; readonly text: string }
+  | StanzaMessage
+  | TextMessage
   /** A call by name: see `Cluster.call` and `Cluster.ask`. `question` is empty if no answer is wanted. */
   | { readonly kind: 'call'; readonly name: string; readonly question: string; readonly data: unknown }
   | { readonly kind: 'answer'; readonly question: string; readonly data: unknown }

@@ -206,6 +206,11 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
     this.connection.write(stanza.toString())
   }
 
+  /** Sends a stanza that other resources get, too. */
+  sendAmong(stanza: Stanza): void {
+    this.send(stanza)
+  }
+
   /** Sends text that is XML already. */
   sendText(text: string): void {
     if (this.footerSent || this.over) return

@@ -1,0 +1,178 @@
+/**
+ * Keeps the order of what is sent to an account while its sessions come and go at other processes (RFC 6120 §10.1).
+ *
+ * A stanza may be on its way to a process whose session has just gone; that process gives it back (see traffic.ts).
+ * What is for the same account from then on would overtake it on another way, so it waits here until that process
+ * has answered a question that went after the stanza. There are two of them: copies, which a process has made for
+ * single sessions, are done with at once when they come; stanzas that are still to be worked on may have to wait
+ * there themselves for copies which that process has sent on, and for storage. Copies never wait for anything, so
+ * nobody can wait for each other.
+ */
+
+import type { Bus } from './bus.ts'
+import type { Calls } from './calls.ts'
+import type { Directory } from './directory.ts'
+import type { RemoteResource } from './peers.ts'
+
+const COPIES = 'cluster/moved-copies'
+const ALL = 'cluster/moved'
+/** Milliseconds that a process may take: longer than any lease or command of the storage takes that is usual. */
+const MOST_MS = 60_000
+/** Times that copies may come back and go out again. */
+const MOST_ROUNDS = 5
+
+/** What waits while an account moves; in order. */
+class Move {
+  /** Processes whose answers are missing. */
+  copies = 0
+  all = 0
+  /** Stanzas from this process's own senders. */
+  readonly own: (() => void)[] = []
+  /** Those that other processes have sent here, to be worked on. */
+  readonly forwarded: (() => void)[] = []
+  /** Those that were given back; each may have to look for where it goes. They come first. */
+  readonly returned: (() => Promise<unknown> | undefined)[] = []
+  busy = false
+  /** Who waits for the end of what is not held back for this process's own senders. */
+  readonly waiting: (() => void)[] = []
+
+  /** Whether copies may still come back. */
+  get open(): boolean {
+    return this.copies > 0 || this.busy || this.returned.length > 0 || this.forwarded.length > 0
+  }
+}
+
+export class Moves {
+  private readonly bus: Bus
+  private readonly calls: Calls
+  private readonly accounts = new Map<string, Move>()
+  /** By bare JID: what is being worked on for other processes and has not settled. */
+  private readonly underWay = new Map<string, Promise<unknown>>()
+  private readonly directory: Directory
+
+  constructor(bus: Bus, calls: Calls, directory: Directory) {
+    this.bus = bus
+    this.calls = calls
+    this.directory = directory
+    // The answer goes the way of what was given back, after it.
+    calls.on(COPIES, () => true)
+    calls.on(ALL, (bareJid) => this.done(bareJid as string))
+  }
+
+  /** Waits until all that has come for an account is done: handed over, or on its way to where it will be. */
+  private async done(bareJid: string): Promise<void> {
+    for (let round = 0; round < MOST_ROUNDS; round++) {
+      await this.underWay.get(bareJid)
+      const move = this.accounts.get(bareJid)
+      if (move?.open === true) await new Promise<void>((resolve) => move.waiting.push(resolve))
+      // Copies may come back, and go somewhere else.
+      const members = new Set<string>()
+      for (const { member, sent } of this.directory.resourcesOf(bareJid)) {
+        if (sent > this.bus.settled(member.id)) members.add(member.id)
+      }
+      if (members.size > 0) await this.calls.ask(members, COPIES, bareJid, MOST_MS)
+      if (members.size === 0 && !this.underWay.has(bareJid) && this.accounts.get(bareJid)?.open !== true)
+        break
+    }
+    await this.bus.sentAll()
+  }
+
+  /** Whether any account is moving. */
+  get any(): boolean {
+    return this.accounts.size > 0
+  }
+
+  /** Which of an account's resources get what is for it may be others from now on. */
+  changes(bareJid: string): void {
+    for (const resource of this.directory.resourcesOf(bareJid)) this.leaves(resource)
+  }
+
+  /** What is for an account from now on may go another way than over a resource of another process. */
+  leaves({ bareJid, member, sent, lost }: RemoteResource): void {
+    // Of what a dead process had to do, whoever has sent it hears.
+    if (lost || sent <= this.bus.settled(member.id)) return
+    let move = this.accounts.get(bareJid)
+    if (move === undefined) {
+      move = new Move()
+      this.accounts.set(bareJid, move)
+    }
+    void this.wait(bareJid, move, member.id)
+  }
+
+  private async wait(bareJid: string, move: Move, member: string): Promise<void> {
+    move.copies++
+    move.all++
+    const all = this.calls.ask([member], ALL, bareJid, MOST_MS)
+    await this.calls.ask([member], COPIES, bareJid, MOST_MS)
+    move.copies--
+    this.goOn(bareJid, move)
+    await all
+    move.all--
+    this.goOn(bareJid, move)
+  }
+
+  /** Holds a stanza from here back. @returns what settles when it has gone its way; undefined if it need not wait */
+  holdOwn(bareJid: string, go: () => void): Promise<void> | undefined {
+    const move = this.accounts.get(bareJid)
+    if (move === undefined) return undefined
+    return new Promise((resolve) => {
+      move.own.push(() => {
+        resolve()
+        go()
+      })
+    })
+  }
+
+  /** The same for one that another process has sent here. */
+  holdForwarded(bareJid: string, go: () => void): Promise<void> | undefined {
+    const move = this.accounts.get(bareJid)
+    if (move?.open !== true) return undefined
+    return new Promise((resolve) => {
+      move.forwarded.push(() => {
+        go()
+        resolve()
+      })
+    })
+  }
+
+  /** A stanza has come back. @param go - sends it again; returns what has to be waited for before the next one */
+  returned(bareJid: string, go: () => Promise<unknown> | undefined): void {
+    const move = this.accounts.get(bareJid)
+    if (move === undefined) {
+      const looked = go()
+      if (looked !== undefined) this.track(bareJid, looked)
+      return
+    }
+    move.returned.push(go)
+    this.goOn(bareJid, move)
+  }
+
+  /** Something for an account that another process has sent is worked on. */
+  track(bareJid: string, work: Promise<unknown>): void {
+    const all: Promise<unknown> = Promise.allSettled([this.underWay.get(bareJid), work]).then(() => {
+      if (this.underWay.get(bareJid) === all) this.underWay.delete(bareJid)
+    })
+    this.underWay.set(bareJid, all)
+  }
+
+  private goOn(bareJid: string, move: Move): void {
+    if (move.busy) return
+    for (let next = move.returned.shift(); next !== undefined; next = move.returned.shift()) {
+      const looked = next()
+      if (looked === undefined) continue
+      move.busy = true
+      const done = () => {
+        move.busy = false
+        this.goOn(bareJid, move)
+      }
+      looked.then(done, done)
+      return
+    }
+    if (move.copies > 0) return
+    for (let next = move.forwarded.shift(); next !== undefined; next = move.forwarded.shift()) next()
+    for (const goOn of move.waiting.splice(0)) goOn()
+    if (move.all > 0) return
+    if (this.accounts.get(bareJid) === move) this.accounts.delete(bareJid)
+    for (const go of move.own.splice(0)) go()
+  }
+}

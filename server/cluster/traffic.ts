@@ -1,0 +1,391 @@
+/**
+ * The way of stanzas between processes. A stanza for an account goes to the process that holds the full JID, or the
+ * account's first session, and is worked on there; if that process finds that another one should, it gives the stanza
+ * back, and its sender's process sends it anew. What that process makes of it for sessions elsewhere goes there as
+ * copies, which are only handed over.
+ */
+
+import type { Host } from '../host.ts'
+import { bareOf, domainOf, type PreparedJid, prepareJid } from '../jid.ts'
+import type { Logger } from '../log.ts'
+import { pauseFeeder, resumeFeeders } from '../net/connection.ts'
+import type { Elsewhere, StanzaEvent, TargetKind } from '../router.ts'
+import type { Server } from '../server.ts'
+import type { Origin } from '../session.ts'
+import { errorReply, mayAnswerWithError } from '../stanza/reply.ts'
+import type { Stanza } from '../stanza/stanza.ts'
+import { StreamSession } from '../stream/session.ts'
+import type { Bus, Member, Waiting } from './bus.ts'
+import type { Calls } from './calls.ts'
+import type { Directory } from './directory.ts'
+import type { Moves } from './moves.ts'
+import { type Among, type PeerLink, RemotePeer, RemoteResource } from './peers.ts'
+import type { AccountRegistry } from './registry.ts'
+import { decode, encodeStanza, encodeText, type Key, type StanzaMessage, type TextMessage } from './wire.ts'
+
+/** Of what has gone before it was known. */
+const UNKNOWN = { sequence: 0, since: 0 }
+
+/** What an id begins with that is another process's to answer. */
+export const TAG_MARK = '~'
+
+const RETURNED = 'cluster/returned'
+
+/** Stands in the key of a copy beside others: it comes back if nobody is there any more. */
+const FIRST = '+'
+/** The same for those that nobody misses. */
+const OTHER = '-'
+
+/** Of presence that changes rosters (RFC 6121 §3). */
+const SUBSCRIPTION_TYPES: ReadonlySet<string> = new Set([
+  'subscribe',
+  'subscribed',
+  'unsubscribe',
+  'unsubscribed',
+])
+
+/** What traffic needs of the rest of the cluster. */
+export interface TrafficHost {
+  readonly tag: string
+  readonly directory: Directory
+  readonly registry: AccountRegistry
+  readonly calls: Calls
+  readonly moves: Moves
+  /** The session or connection of this process that the others know by this id. */
+  sessionOf(id: string): StreamSession | undefined
+  /** The process whose ids begin with a tag. */
+  memberOf(tag: string): Member | undefined
+  /** Numbers presence that comes from this process. */
+  nextNumber(): number
+}
+
+export class Traffic implements Elsewhere, PeerLink {
+  private readonly server: Server
+  private readonly cluster: TrafficHost
+  private readonly bus: Bus
+  private readonly log: Logger
+  /** Those that are held back until another process takes more. */
+  private readonly waitingFor = new Map<string, Parameters<typeof pauseFeeder>[0]>()
+  /** For what waits for nothing: it was given back, and comes before what waits. */
+  private readonly atOnce: Elsewhere = {
+    takes: (event, host, to, target) =>
+      host.hostType === 'host' && to.local !== undefined && this.goesElsewhere(event, host, to, target),
+  }
+  /** What the last stanza is looked for with, if it is. */
+  private looked: Promise<unknown> | undefined
+
+  constructor(server: Server, cluster: TrafficHost, bus: Bus, log: Logger) {
+    this.server = server
+    this.cluster = cluster
+    this.bus = bus
+    this.log = log
+    cluster.calls.on(RETURNED, (text) => this.returned(text as string))
+  }
+
+  // What goes.
+
+  /**
+   * Whether a stanza is for another process, or it has to be found out whether it is: then it is taken there. What
+   * changes subscriptions is worked on where it was sent: there is certain that nothing crosses it.
+   *
+   * @param event - about to be fired on the host of `to`
+   */
+  takes(event: StanzaEvent, host: Host, to: PreparedJid, target: TargetKind): boolean {
+    const { stanza, origin } = event
+    const { type, id } = stanza.attrs
+    const isIq = stanza.name === 'iq'
+    if (isIq && (type === 'result' || type === 'error') && target !== 'full' && id?.[0] === TAG_MARK) {
+      return this.answers(event, id)
+    }
+    if (this.bus.members.size < 2 || host.hostType !== 'host' || to.local === undefined) return false
+    if (isIq ? target !== 'full' : stanza.name === 'presence' && SUBSCRIPTION_TYPES.has(type ?? ''))
+      return false
+    const { moves } = this.cluster
+    if (moves.any) {
+      const held = moves.holdOwn(to.bare, () => void this.server.router.route(stanza, origin))
+      if (held !== undefined) {
+        origin.hold?.(held)
+        return true
+      }
+    }
+    return this.goesElsewhere(event, host, to, target)
+  }
+
+  private goesElsewhere(event: StanzaEvent, host: Host, to: PreparedJid, target: TargetKind): boolean {
+    const { stanza } = event
+    const { type } = stanza.attrs
+    const { directory } = this.cluster
+    const account = host.accounts.get(to.local!)
+    if (target === 'full') {
+      if (account?.sessions.has(to.resource!)) return false
+      const resource = directory.find(to.full)
+      if (resource !== undefined) {
+        this.forward(resource.member, event, resource)
+        return true
+      }
+      if (stanza.name === 'iq') {
+        return type === 'get' || type === 'set' ? this.lookFor(event, host, to) : false
+      }
+    }
+    if (account !== undefined) return false
+    const home = directory.resourcesOf(to.bare)[0]
+    if (home !== undefined) {
+      this.forward(home.member, event, home)
+      return true
+    }
+    return stanza.name === 'message' && type !== 'error' ? this.lookFor(event, host, to) : false
+  }
+
+  /** An answer to what another process has asked. */
+  private answers(event: StanzaEvent, id: string): boolean {
+    if (id.startsWith(this.cluster.tag)) return false
+    const member = this.cluster.memberOf(id.slice(1, id.indexOf('.')))
+    if (member === undefined) event.origin.log.debug('dropped an answer to a process that is gone', { id })
+    else this.forward(member, event, undefined)
+    return true
+  }
+
+  /** Nobody is known to hold the account: whether somebody has just come is for the registry to say. */
+  private lookFor(event: StanzaEvent, host: Host, to: PreparedJid): boolean {
+    const looked = this.holderOf(host, to)
+      .then((member) => {
+        if (member !== undefined) this.forward(member, event, undefined)
+        else this.server.router.arrive(event.origin, event.stanza, to)
+      })
+      .catch((error: unknown) => this.log.error('a stanza could not be delivered', { error, internal: true }))
+    event.origin.hold?.(looked)
+    this.looked = looked
+    return true
+  }
+
+  private async holderOf(host: Host, to: PreparedJid): Promise<Member | undefined> {
+    try {
+      const owners = await this.cluster.registry.ownersOf(host.name, to.local!)
+      const wanted = to.resource === undefined ? undefined : owners.get(to.resource)
+      for (const owner of wanted === undefined ? owners.values() : [wanted]) {
+        const member = this.bus.members.get(owner.member)
+        if (member !== undefined && member.id !== this.bus.self.id) return member
+      }
+    } catch (error) {
+      // Redis is away: what is known here has to do.
+      this.log.debug('an account could not be looked up', { error })
+    }
+    return undefined
+  }
+
+  private forward(member: Member, { origin, stanza }: StanzaEvent, over: RemoteResource | undefined): void {
+    const number = stanza.name === 'presence' ? this.cluster.nextNumber() : 0
+    const text = encodeStanza(this.keyOf(origin), '', stanza, number)
+    const sent = this.post(member, text, isMissed(stanza) ? new Forwarded(origin, stanza) : undefined)
+    if (over !== undefined) over.sent = sent
+  }
+
+  /** Takes to its process a copy for a session or connection there, whose events are done. */
+  sendStanza(peer: RemotePeer, stanza: Stanza, among?: Among): void {
+    const from = domainOf(stanza.attrs.from ?? '')
+    const id = among === undefined ? '' : among === 'first' ? FIRST : OTHER
+    const origin = among === 'other' ? undefined : this.server.hosts.get(from)
+    const waiting = origin !== undefined && isMissed(stanza) ? new Forwarded(origin, stanza) : undefined
+    const text = encodeStanza({ kind: 'h', id, jid: from }, peer.key.id, stanza)
+    const sent = this.post(peer.member, text, waiting)
+    if (peer instanceof RemoteResource) peer.sent = sent
+  }
+
+  sendText(peer: RemotePeer, text: string): void {
+    this.post(peer.member, encodeText(peer.key.id, text))
+  }
+
+  private post(member: Member, text: string, waiting?: Waiting): number {
+    const number = this.bus.send(member.id, text, waiting)
+    const held = this.waitingFor.get(member.id)
+    if (held !== undefined) pauseFeeder(held)
+    return number
+  }
+
+  private keyOf(origin: Origin): Key {
+    if (origin instanceof StreamSession) {
+      if (origin.type === 'component') return { kind: 'c', id: origin.id, jid: origin.host!.name }
+      return { kind: 's', id: origin.id, jid: origin.fullJid ?? '' }
+    }
+    // What comes from another process and goes on to a third: errors go to who is named in it.
+    return { kind: 'h', id: '', jid: origin.host?.name ?? '' }
+  }
+
+  congested(member: Member, is: boolean): void {
+    if (is) {
+      if (!this.waitingFor.has(member.id)) this.waitingFor.set(member.id, new Set())
+      return
+    }
+    const held = this.waitingFor.get(member.id)
+    this.waitingFor.delete(member.id)
+    if (held !== undefined) resumeFeeders(held)
+  }
+
+  // What comes.
+
+  /**
+   * @param text - the whole message
+   * @param session - of this process, whom it is for; undefined if that is gone, or it is for nobody known yet
+   * @returns what settles when the stanza is done with; undefined if it is
+   */
+  arrived(
+    from: Member,
+    message: StanzaMessage | TextMessage,
+    text: string,
+    session: StreamSession | undefined,
+  ): void | Promise<void> {
+    if (message.kind === 'text') {
+      session?.sendText(message.text)
+      return session?.connection.drained()
+    }
+    const { stanza } = message
+    if (message.for !== '') {
+      if (session !== undefined && !session.destroyed) {
+        if (session.type === 'component' && this.isOutdated(from, stanza)) return
+        session.send(stanza)
+        return session.connection.drained()
+      }
+      // Presence for one that is gone is for nobody.
+      if (stanza.name === 'presence') return
+    }
+    if (message.for !== '') {
+      return isMissed(stanza) && message.from.id !== OTHER ? this.giveBack(from, text) : undefined
+    }
+    const to = prepareJid(stanza.attrs.to ?? '')
+    const origin = this.originOf(from, message.from)
+    if (to === undefined || origin === undefined) return
+    let back: Promise<void> | undefined
+    const giveBack = () => {
+      back = this.giveBack(from, text)
+    }
+    const work = () => this.workOn(origin, message, to, giveBack)
+    const done = origin instanceof RemotePeer ? origin.work(work) : work()
+    if (done === undefined) return back
+    if (to.local !== undefined) this.cluster.moves.track(to.bare, done)
+    return done.then(() => back)
+  }
+
+  private workOn(
+    origin: Origin,
+    message: StanzaMessage,
+    to: PreparedJid,
+    giveBack: () => void,
+  ): void | Promise<void> {
+    const { moves } = this.cluster
+    const work = () => this.workOnNow(origin, message, to, giveBack)
+    const held = moves.any && to.local !== undefined ? moves.holdForwarded(to.bare, work) : undefined
+    if (held === undefined) work()
+    else origin.hold?.(held)
+    return held
+  }
+
+  private workOnNow(
+    origin: Origin,
+    { stanza, number }: StanzaMessage,
+    to: PreparedJid,
+    giveBack: () => void,
+  ): void {
+    if (this.isOfOthers(stanza, to)) {
+      giveBack()
+      return
+    }
+    if (origin instanceof RemotePeer) {
+      if (origin.type === 'component') origin.host.events.fire('component-sent', { peer: origin, stanza })
+      if (number > 0) origin.number = number
+    }
+    this.server.router.arrive(origin, stanza, to)
+  }
+
+  /** Whether what has come to be worked on here is another process's to work on by now. */
+  private isOfOthers({ name }: Stanza, to: PreparedJid): boolean {
+    const host = this.server.hosts.get(to.domain)
+    if (host?.hostType !== 'host' || to.local === undefined) return false
+    const { directory } = this.cluster
+    const account = host.accounts.get(to.local)
+    if (to.resource !== undefined) {
+      if (account?.sessions.has(to.resource)) return false
+      if (directory.find(to.full) !== undefined) return true
+    }
+    return name !== 'iq' && account === undefined && directory.resourcesOf(to.bare).length > 0
+  }
+
+  /** @returns what settles when the other process has it, or is gone: until then this one answers for it */
+  private async giveBack(member: Member, text: string): Promise<void> {
+    await this.cluster.calls.ask([member.id], RETURNED, text, Number.POSITIVE_INFINITY)
+  }
+
+  /** A stanza that this process has sent to another one, which does not have whom it is for. */
+  private returned(text: string): void {
+    const message = decode(text)
+    if (message.kind !== 'stanza') return
+    const { stanza, from } = message
+    const to = prepareJid(stanza.attrs.to ?? '')
+    const session = from.kind === 'h' ? undefined : this.cluster.sessionOf(from.id)
+    const origin = session ?? this.server.hosts.get(domainOf(bareOf(from.jid)))
+    if (to === undefined || origin === undefined) return
+    this.cluster.moves.returned(to.bare, () => {
+      if (from.id === FIRST && this.takesMessages(to)) return undefined
+      this.looked = undefined
+      this.server.router.arrive(origin, stanza, to, this.atOnce)
+      return this.looked
+    })
+  }
+
+  /** Whether an account has a resource that got a copy, too. */
+  private takesMessages(to: PreparedJid): boolean {
+    for (const resource of this.server.hosts.get(to.domain)?.resourcesOf(to.local ?? '') ?? []) {
+      if (resource.available && resource.priority >= 0 && !resource.destroyed) return true
+    }
+    return false
+  }
+
+  /**
+   * Whether a process says that a session of its own is gone, and another one has its full JID by now: a process that
+   * did not answer for a while may end the old one later than the new one was bound. (To accounts presence goes
+   * through events; there the plugin looks.)
+   */
+  private isOutdated(from: Member, { name, attrs }: Stanza): boolean {
+    if (name !== 'presence' || attrs.type !== 'unavailable') return false
+    const jid = attrs.from ?? ''
+    if (this.server.fullJids.get(jid)?.available === true) return true
+    const now = this.cluster.directory.find(jid)
+    return now?.available === true && now.member !== from
+  }
+
+  private originOf(from: Member, key: Key): Origin | undefined {
+    if (key.kind === 'h') return this.server.hosts.get(key.jid)
+    const host = this.server.hosts.get(domainOf(bareOf(key.jid)))
+    if (host === undefined) return undefined
+    // It may have gone just now: what it is sent then is for nobody.
+    return (
+      this.cluster.directory.peer(from, key.kind + key.id) ?? new RemotePeer(this, from, key, host, UNKNOWN)
+    )
+  }
+}
+
+/** Whether somebody has to hear that a stanza may be lost: presence is told anew, and nobody waits for it. */
+function isMissed(stanza: Stanza): boolean {
+  return stanza.name !== 'presence' && mayAnswerWithError(stanza)
+}
+
+/** A stanza under way to another process: if that dies, whoever has sent it gets an error. */
+class Forwarded implements Waiting {
+  private readonly origin: Origin
+  private readonly stanza: Stanza
+
+  constructor(origin: Origin, stanza: Stanza) {
+    this.origin = origin
+    this.stanza = stanza
+  }
+
+  lost(): void {
+    this.origin.send(
+      errorReply(
+        this.stanza,
+        'remote-server-timeout',
+        'The process that had this to deliver has ended',
+        'wait',
+      ),
+    )
+  }
+}
