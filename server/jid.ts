@@ -9,10 +9,8 @@ import {
   IN_RESOURCE,
   isPlain,
   MAX_PART_BYTES,
-  prepareDomain,
-  prepareLocal,
-  prepareResource,
-} from './jid-profiles.ts'
+} from './jid-ascii.ts'
+import { prepareDomain, prepareLocal, prepareResource } from './jid-profiles.ts'
 import { detached } from './text.ts'
 
 export { prepareDomain, prepareLocal, prepareResource }
@@ -55,7 +53,7 @@ export function rememberedJids(): number {
 }
 
 /**
- * Prepares an address (RFC 6122 profiles, see jid-profiles.ts) and remembers it. The strings in the answer
+ * Prepares an address (RFC 7622) and remembers it. The strings in the answer
  * are copies: keeping them keeps nothing of the text they were cut from.
  *
  * @returns undefined if the text is no JID (`jid-malformed`, RFC 6120 §8.3.3.8)

@@ -1,5 +1,6 @@
 /** What the mechanisms have in common: reading text, preparing names, judging the authzid. */
 
+import { prepareDomain } from '../jid.ts'
 import type { SaslContext } from './sasl-exchange.ts'
 import { saslprep } from './saslprep.ts'
 
@@ -20,13 +21,20 @@ export function decodeUtf8(bytes: Buffer): string | undefined {
   }
 }
 
-/** The localpart of a user name as it was sent, or `undefined` if no account can have it. */
+/**
+ * The localpart of a user name as it was sent, or `undefined` if no account can have it. What is a name by RFC 8265
+ * is taken so, as in a JID; SASLprep (RFC 5802 §5.1) would leave out joiners that it has a right to. Others are
+ * what SASLprep makes of them.
+ */
 export function prepareName(name: string, context: SaslContext): string | undefined {
   if (Buffer.byteLength(name) > MAX_USERNAME_LENGTH) return undefined
-  const prepared = saslprep(name, 'query')
-  if (prepared === undefined || prepared === '') return undefined
-  const username = context.prepareUsername(prepared)
+  const username = context.prepareUsername(name) ?? prepareOldName(name, context)
   return username === '' ? undefined : username
+}
+
+function prepareOldName(name: string, context: SaslContext): string | undefined {
+  const prepared = saslprep(name, 'query')
+  return prepared === undefined || prepared === '' ? undefined : context.prepareUsername(prepared)
 }
 
 /**
@@ -37,9 +45,6 @@ export function prepareName(name: string, context: SaslContext): string | undefi
 export function isOwnAuthzid(authzid: string, username: string, context: SaslContext): boolean {
   const at = authzid.indexOf('@')
   if (at === -1) return prepareName(authzid, context) === username
-  const domain = authzid
-    .slice(at + 1)
-    .normalize('NFKC')
-    .toLowerCase()
+  const domain = prepareDomain(authzid.slice(at + 1))
   return domain === context.host && prepareName(authzid.slice(0, at), context) === username
 }

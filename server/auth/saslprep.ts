@@ -1,5 +1,6 @@
 /** SASLprep (RFC 4013): one form for user names and passwords that people type in different ways. */
 
+import { classOf, FREE, isMark, propertiesOf, VALID } from '../precis/code-points.ts'
 import {
   has,
   LEFT_TO_RIGHT,
@@ -14,9 +15,9 @@ import {
  * Prepares a string.
  *
  * @param text any string
- * @param use `stored` for what will be kept, as a new password: code points that Unicode 3.2 had not assigned
- *   are refused. `query` for what is compared with it, as a password at login: they are let through
- *   (RFC 3454 §7).
+ * @param use `query` for what is compared, as a password at login: code points that Unicode 3.2 had not assigned
+ *   are let through (RFC 3454 §7). `stored` for what will be kept, as a new password: of these only such that
+ *   every client makes the same of, whatever version of Unicode it has. Emoji are, new combining marks are not.
  * @returns the prepared string, which may be empty, or `undefined` if the string is not allowed
  */
 export function saslprep(text: string, use: 'query' | 'stored'): string | undefined {
@@ -30,13 +31,14 @@ export function saslprep(text: string, use: 'query' | 'stored'): string | undefi
     else if (!has(MAPPED_TO_NOTHING, codePoint)) mapped += character
   }
   const prepared = mapped.normalize('NFKC')
+  // What is newer than Unicode 3.2 and was normalized here, a client with the tables of 3.2 leaves as it is
+  if (use === 'stored' && hasUnsettled(mapped)) return undefined
 
   let rightToLeft = false
   let leftToRight = false
   for (const character of prepared) {
     const codePoint = character.codePointAt(0)!
     if (has(PROHIBITED, codePoint)) return undefined
-    if (use === 'stored' && has(UNASSIGNED, codePoint)) return undefined
     rightToLeft ||= has(RIGHT_TO_LEFT, codePoint)
     leftToRight ||= has(LEFT_TO_RIGHT, codePoint)
   }
@@ -48,6 +50,18 @@ export function saslprep(text: string, use: 'query' | 'stored'): string | undefi
   return ends.every((codePoint) => codePoint !== undefined && has(RIGHT_TO_LEFT, codePoint))
     ? prepared
     : undefined
+}
+
+/** Whether a text has code points that Unicode 3.2 had not assigned and that do not stay as they are for sure. */
+function hasUnsettled(text: string): boolean {
+  for (const character of text) {
+    const codePoint = character.codePointAt(0)!
+    if (!has(UNASSIGNED, codePoint)) continue
+    const properties = propertiesOf(codePoint)
+    const isAllowed = classOf(properties) === FREE || classOf(properties) === VALID
+    if (!isAllowed || isMark(properties) || character.normalize('NFKC') !== character) return true
+  }
+  return false
 }
 
 function isPrintableAscii(text: string): boolean {

@@ -160,7 +160,7 @@ export class Users {
       throw new UserError(
         'bad-password',
         `the password is empty, longer than ${MAX_PASSWORD_LENGTH} bytes, or has characters that SASLprep ` +
-          '(RFC 4013) does not allow, as control characters and those newer than Unicode 3.2',
+          '(RFC 4013) does not allow, as control characters and marks newer than Unicode 3.2',
       )
     }
     return {

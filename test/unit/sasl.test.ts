@@ -10,6 +10,7 @@ import {
   startExchange,
 } from '../../server/auth/sasl.ts'
 import { type AccountRecord, Users } from '../../server/auth/users.ts'
+import { prepareLocal } from '../../server/jid.ts'
 import { openStorage } from '../../server/storage/index.ts'
 
 const ITERATIONS = 4096
@@ -31,7 +32,7 @@ beforeAll(async () => {
     users,
     host: 'capulet.lit',
     channelBindings: undefined,
-    prepareUsername: (name) => (/["&'/:<>@ ]/.test(name) ? undefined : name.toLowerCase()),
+    prepareUsername: prepareLocal,
   }
   await users.create('juliet', 'r0m30')
   await users.create('a,b=c', 'pass=word,')

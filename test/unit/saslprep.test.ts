@@ -54,11 +54,32 @@ it.each([
   expect(saslprep(text, 'query')).toBeUndefined()
 })
 
-it('lets what Unicode 3.2 had not assigned through in queries only', () => {
-  for (const text of ['\u{1f339}', '\u{221}', '\u{1e9e}']) {
+it('lets what Unicode 3.2 had not assigned through in queries', () => {
+  for (const text of ['\u{1f339}', '\u{221}', '\u{1e9e}', '\u{378}', 'a\u{1ab0}']) {
     expect(saslprep(text, 'query')).toBe(text)
-    expect(saslprep(text, 'stored')).toBeUndefined()
   }
+})
+
+it.each([
+  ['an emoji', '\u{1f339}', '\u{1f339}'],
+  ['an emoji of Unicode 16', '\u{1fae9}', '\u{1fae9}'],
+  ['a family, joined', '\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}', '\u{1f468}\u{1f469}\u{1f467}'],
+  ['a tone of skin', '\u{1f44d}\u{1f3fd}', '\u{1f44d}\u{1f3fd}'],
+  ['a heart with its selector', '\u{2764}\u{fe0f}', '\u{2764}'],
+  ['letters', '\u{221}\u{1e9e}', '\u{221}\u{1e9e}'],
+])('stores what is newer than Unicode 3.2 if every client keeps it: %s', (_, text, stored) => {
+  expect(saslprep(text, 'stored')).toBe(stored)
+  expect(saslprep(text, 'query')).toBe(stored)
+})
+
+it.each([
+  ['not assigned yet', '\u{378}'],
+  ['a mark, whose order may change', 'a\u{1ab0}'],
+  ['a compatibility character', '\u{1f100}'],
+  ['ideograph for compatibility', '\u{fa2e}'],
+  ['letters that compose', '\u{11131}\u{11127}'],
+])('does not store what clients of different age may make different texts of: %s', (_, text) => {
+  expect(saslprep(text, 'stored')).toBeUndefined()
 })
 
 it('prepares what it has prepared to itself', () => {

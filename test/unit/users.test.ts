@@ -47,7 +47,7 @@ describe('users', () => {
     await expect(users.create('', 'x')).rejects.toMatchObject({ code: 'bad-username' })
     await expect(users.setPassword('nobody', 'x')).rejects.toMatchObject({ code: 'not-found' })
     await expect(users.delete('nobody')).rejects.toMatchObject({ code: 'not-found' })
-    for (const password of ['', '\u{ad}', 'a\0', '\u{1f339}', 'x'.repeat(1024), 'é'.repeat(512)]) {
+    for (const password of ['', '\u{ad}', 'a\0', 'a\u{1ab0}', 'x'.repeat(1024), 'é'.repeat(512)]) {
       await expect(users.create('romeo', password)).rejects.toMatchObject({ code: 'bad-password' })
       await expect(users.setPassword('juliet', password)).rejects.toMatchObject({ code: 'bad-password' })
     }
