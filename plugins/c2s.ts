@@ -1,37 +1,49 @@
-/** Client connections: their streams, their features and their end (RFC 6120). */
+/** Client connections: their streams, their features and their end (RFC 6120), with TLS first on some ports. */
 
+import type { Socket } from 'node:net'
 import {
+  acceptTls,
   bareOf,
   Connection,
   c2sOptions,
   coreOptions,
   definePlugin,
+  detached,
   type Host,
   isStanzaName,
   type Module,
   NS_CLIENT,
+  NS_PING,
   prepareDomain,
   prepareJid,
+  randomText,
   Stanza,
   StreamError,
   type StreamHeader,
   type StreamProfile,
   StreamSession,
+  type TlsMaterial,
   type TokenizerLimits,
   unbindResource,
+  writeElement,
 } from '../server/index.ts'
 
 const options = {
   ...c2sOptions,
   interfaces: coreOptions.interfaces,
+  network_settings: coreOptions.network_settings,
   tcp_keepalives: coreOptions.tcp_keepalives,
 }
 type C2sModule = Module<typeof options>
 
-/** Seconds without a byte after which a client is sent white space, to find out whether it is there. */
+/** Seconds without a byte after which a client is asked whether it is there; as in Prosody. */
 const READ_TIMEOUT = 840
-/** Seconds between two looks at who is silent. */
+/** Seconds between two looks at who is silent, at most. */
 const READ_CHECK = 60
+
+/** A language as RFC 5646 §2.1 has them, and none that is long: it goes along with each stanza. */
+const LANGUAGE = /^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$/
+const LONGEST_LANGUAGE = 35
 
 /** Seconds after which TCP's keep-alive is turned on. */
 const KEEP_ALIVE_AFTER = 60
@@ -72,7 +84,7 @@ class C2sProfile implements StreamProfile {
       throw new StreamError('unsupported-version', 'This server speaks version 1.0 of XMPP')
     }
     if (session.username !== undefined) checkFrom(session, from)
-    session.lang = header.attrs['xml:lang']
+    session.lang = languageOf(header)
     session.log.debug('stream opened', { host: host.name, secure: session.secure })
     const features = Stanza.fromText('stream:features', {}, '', 0, '', '')
     host.events.fire('stream-features', { origin: session, features })
@@ -132,6 +144,13 @@ class C2sProfile implements StreamProfile {
   }
 }
 
+/** The language that a header names, in memory of its own; undefined if it names none. */
+function languageOf({ attrs }: StreamHeader): string | undefined {
+  const lang = attrs['xml:lang']
+  if (lang === undefined || lang.length > LONGEST_LANGUAGE || !LANGUAGE.test(lang)) return undefined
+  return detached(lang)
+}
+
 function missingHost({ attrs }: StreamHeader): StreamError {
   if (attrs.to === undefined) return new StreamError('improper-addressing', "The stream header lacks 'to'")
   return new StreamError('host-unknown', 'This server does not serve that host')
@@ -164,37 +183,128 @@ function keepAlive(session: StreamSession): void {
   session.connection.keepAlive()
 }
 
+/** Finds out which clients are gone without a word (RFC 6120 §4.6). */
+class Silence {
+  private readonly module: C2sModule
+  /** When those that are silent were asked, in milliseconds since the epoch. */
+  private asked = new Map<StreamSession, number>()
+  /** When the next look is due. */
+  private due = 0
+
+  constructor(module: C2sModule) {
+    this.module = module
+  }
+
+  /** Looks again and again. */
+  watch(): void {
+    const { options } = this.module
+    const seconds = Math.min(READ_CHECK, this.readTimeout / 4, options.c2s_answer_timeout / 4)
+    this.due = Date.now() + seconds * 1000
+    this.module.after(seconds, () => {
+      // Where the process stood still for longer, answers may have come that it has not read yet.
+      const late = Date.now() - this.due > 1000 * Math.max(1, seconds)
+      this.watch()
+      if (!late) this.look()
+    })
+  }
+
+  private get readTimeout(): number {
+    return this.module.options.network_settings?.read_timeout ?? READ_TIMEOUT
+  }
+
+  private look(): void {
+    const { options, server } = this.module
+    const now = Date.now()
+    const silentBefore = now - this.readTimeout * 1000
+    const askedBefore = now - options.c2s_answer_timeout * 1000
+    const before = this.asked
+    this.asked = new Map()
+    for (const session of server.sessions) {
+      const { connection, profile } = session
+      if (connection.lastRead > silentBefore || connection.closed || !(profile instanceof C2sProfile))
+        continue
+      const asked = before.get(session)
+      if (asked === undefined || asked <= askedBefore) {
+        this.asked.set(session, now)
+        this.ask(session, asked !== undefined)
+      } else this.asked.set(session, asked)
+    }
+  }
+
+  /** @param again - it was asked before, and has sent nothing since */
+  private ask(session: StreamSession, again: boolean): void {
+    // Handlers that know better (XEP-0198) return true, or false of a client that owes them an answer.
+    const result = session.host?.events.fire('c2s-read-timeout', { session })
+    if (result === true) return
+    if (result === undefined && !again && session.type === 'c2s') {
+      // White space would be answered by the other side's system only, or by whatever is in between.
+      const { host, fullJid } = session
+      const content = writeElement('ping', { xmlns: NS_PING }, '')
+      const attrs = { type: 'get', id: randomText(6), from: host?.name, to: fullJid }
+      session.sendText(writeElement('iq', attrs, content))
+      return
+    }
+    session.close(new StreamError('connection-timeout', 'Nothing was heard of this client'))
+  }
+}
+
+/** RFC 7301 §6, XEP-0368 §3 */
+const PROTOCOL = 'xmpp-client'
+
+function beginTls({ server }: C2sModule, session: StreamSession): void {
+  const { connection, log } = session
+  const materialOf = (name: string | undefined): TlsMaterial | undefined => {
+    if (name !== undefined) return server.tlsOf(prepareDomain(name) ?? '')
+    for (const host of server.hosts.keys()) {
+      const material = server.tlsOf(host)
+      if (material !== undefined) return material
+    }
+    return undefined
+  }
+  acceptTls(connection, PROTOCOL, materialOf, (material) => {
+    session.secure = true
+    session.tlsMaterial = material
+    const cipher = connection.tls?.getCipher()
+    log.debug('TLS is on', { version: cipher?.version, cipher: cipher?.name, first: true })
+  })
+}
+
+/** A connection has been made. @param direct - whether TLS comes before the stream */
+function connected(module: C2sModule, profile: C2sProfile, socket: Socket, direct: boolean): void {
+  const { options, server } = module
+  const connection = new Connection(socket, server.timers)
+  const session = new StreamSession(connection, profile, 'c2s_unauthed', module.log, server.timers)
+  server.sessions.add(session)
+  server.events.fire('session-opened', { session })
+  if (session.log.debugEnabled) session.log.debug('connected', { from: connection.remoteAddress })
+  session.cancelAtEnd(server.timers.after(options.c2s_timeout, loginOver, session))
+  if (options.c2s_tcp_keepalives ?? options.tcp_keepalives) {
+    // Not sooner: it asks nothing within its first minute, and is four calls of the system.
+    session.cancelAtEnd(server.timers.after(KEEP_ALIVE_AFTER, keepAlive, session))
+  }
+  if (direct) beginTls(module, session)
+}
+
 export default definePlugin({
   name: 'c2s',
   hostType: 'host',
   options,
   shared(module) {
-    const { server, options } = module
+    const { options } = module
     const profile = new C2sProfile(module)
     module.listen({
       name: 'c2s',
       ports: options.c2s_ports,
       interfaces: options.c2s_interfaces ?? options.interfaces,
-      connected(socket) {
-        const connection = new Connection(socket, server.timers)
-        const session = new StreamSession(connection, profile, 'c2s_unauthed', module.log, server.timers)
-        server.sessions.add(session)
-        server.events.fire('session-opened', { session })
-        if (session.log.debugEnabled) session.log.debug('connected', { from: connection.remoteAddress })
-        session.cancelAtEnd(server.timers.after(options.c2s_timeout, loginOver, session))
-        if (options.c2s_tcp_keepalives ?? options.tcp_keepalives) {
-          // Not sooner: it asks nothing within its first minute, and is four calls of the system.
-          session.cancelAtEnd(server.timers.after(KEEP_ALIVE_AFTER, keepAlive, session))
-        }
-      },
+      connected: (socket) => connected(module, profile, socket, false),
     })
-    module.every(READ_CHECK, () => {
-      const before = Date.now() - READ_TIMEOUT * 1000
-      for (const session of server.sessions) {
-        if (session.type !== 'c2s' || session.connection.lastRead > before) continue
-        if (session.host?.events.fire('c2s-read-timeout', { session }) === undefined) session.sendText(' ')
-      }
+    module.listen({
+      name: 'c2s_direct_tls',
+      ports: options.c2s_direct_tls_ports,
+      interfaces: options.c2s_direct_tls_interfaces ?? options.interfaces,
+      connected: (socket) => connected(module, profile, socket, true),
     })
+    new Silence(module).watch()
   },
   load(module) {
     // Raised as soon as it is known whose stream it is.

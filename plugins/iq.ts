@@ -26,12 +26,9 @@ function firePayload(module: Module, target: TargetKind, event: StanzaEvent): un
 }
 
 /** To a resource: what no plugin takes is its own to answer (RFC 6121 §8.5.3). */
-function deliver(module: Module, event: StanzaEvent): unknown {
-  const { origin, stanza } = event
+function deliver(module: Module, { origin, stanza }: StanzaEvent): true {
   const session = module.server.fullJids.get(stanza.attrs.to!)
-  const result = firePayload(module, 'full', event)
-  if (result !== undefined) return result
-  if (session !== undefined) {
+  if (session !== undefined && !session.destroyed) {
     session.send(stanza)
     return true
   }
@@ -44,9 +41,9 @@ function deliver(module: Module, event: StanzaEvent): unknown {
 export default definePlugin({
   name: 'iq',
   load(module) {
+    module.hook('iq/full', (event) => firePayload(module, 'full', event))
     // A component has no sessions: what no plugin takes is for itself.
-    if (module.host.hostType === 'host') module.hook('iq/full', (event) => deliver(module, event))
-    else module.hook('iq/full', (event) => firePayload(module, 'full', event))
+    if (module.host.hostType === 'host') module.hook('iq/full', (event) => deliver(module, event), -1)
     // An IQ without `to`, or to one's own account, is fired as `self` by the router when this does not take it.
     module.hook('iq/bare', (event) => firePayload(module, 'bare', event))
     module.hook('iq/self', (event) => firePayload(module, 'self', event))

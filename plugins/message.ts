@@ -34,7 +34,7 @@ export default definePlugin({
       (event) => {
         const { to = '' } = event.stanza.attrs
         const session = module.server.fullJids.get(to)
-        if (session === undefined || session.destroyed) return deliverToAccount(module, event, bareOf(to))
+        if (session === undefined || session.destroyed) return deliverInstead(module, event, bareOf(to))
         session.send(event.stanza)
         return true
       },
@@ -51,7 +51,19 @@ export default definePlugin({
   },
 })
 
-/** What has no resource of its own to go to (RFC 6121 §8.5.2, §8.5.3.2.1). */
+/** What is for a resource that is not there (RFC 6121 §8.5.3.2.1). */
+function deliverInstead(module: Module, event: StanzaEvent, bare: string): unknown {
+  const { type } = event.stanza.attrs
+  // A chat goes on at another resource; of the others, those of type normal must not. Whether there is such an account
+  // makes no difference, so nobody learns of it.
+  if (type !== 'chat' && type !== 'error' && type !== 'headline' && type !== 'groupchat') {
+    event.origin.send(errorReply(event.stanza, 'service-unavailable'))
+    return true
+  }
+  return deliverToAccount(module, event, bare)
+}
+
+/** What is for an account and none of its resources (RFC 6121 §8.5.2). */
 function deliverToAccount(module: Module, event: StanzaEvent, bare: string): unknown {
   const { stanza } = event
   const username = localOf(bare)

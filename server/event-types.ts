@@ -35,6 +35,7 @@ export interface EventTypes {
   'resource-bind': SessionEvent
   'resource-unbind': { readonly session: StreamSession; readonly reason: string | undefined }
   'c2s-closed': { readonly session: StreamSession; readonly reason: string | undefined }
+  /** A client is silent. A handler that asks it itself returns true, or false of one that has not answered that. */
   'c2s-read-timeout': SessionEvent
   'component-authenticated': SessionEvent
   'component-disconnected': { readonly session: StreamSession; readonly reason: string | undefined }

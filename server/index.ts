@@ -1,6 +1,7 @@
 /** What the package exports: a server to embed, and everything that a plugin needs. */
 
 export { default as xml, Element } from '@xmpp/xml'
+export { type LoginAttempt, LoginThrottle } from './auth/login-throttle.ts'
 export {
   availableMechanisms,
   type ChannelBindings,
@@ -54,8 +55,11 @@ export {
   type PluginCheck,
   type PluginDefinition,
 } from './module.ts'
+export type { TlsMaterial } from './net/certificates.ts'
 export { Connection } from './net/connection.ts'
+export { acceptTls } from './net/direct-tls.ts'
 export { PluginError } from './plugin-files.ts'
+export { randomText } from './random-text.ts'
 export { RoomyMap, RoomySet } from './roomy-map.ts'
 export type { StanzaEvent, StanzaKind, TargetKind } from './router.ts'
 export { isStanzaName } from './router.ts'

@@ -18,6 +18,7 @@ import { availableResources, clientOf, type PresenceContext, serveOthers } from 
 import { hearOfDirected, trackDirected } from './directed.ts'
 import { LostPresence } from './lost.ts'
 import { answerForHost, answerProbe, mayProbe } from './probes.ts'
+import { keepFromStrangers } from './strangers.ts'
 import {
   endSubscriptions,
   isSubscriptionType,
@@ -38,6 +39,11 @@ const options = {
   presence_max_directed: option({
     schema: kinds.integer(1).default(1000),
     description: 'Addresses that a session may have sent directed presence to. Not of Prosody.',
+  }),
+  presence_open_resources: option({
+    schema: kinds.flag().default(false),
+    description:
+      'Whether resources get IQs from those who may not see that they are there (RFC 6121 §8.5.3.1). Not of Prosody.',
   }),
 }
 
@@ -94,6 +100,12 @@ export default definePlugin({
       return asked(context, event) ?? deliverToFull(context, event)
     })
     module.hook('presence/host', (event) => answerForHost(context, event))
+    // After plugins that answer for a resource, and before it is delivered.
+    module.hook(
+      'iq/full',
+      (event) => (module.options.presence_open_resources ? undefined : keepFromStrangers(context, event)),
+      -0.5,
+    )
 
     module.hook('roster-item-removed', (removed) => endSubscriptions(context, removed), -1)
 

@@ -24,6 +24,11 @@ export interface SaslContext {
    * none offered is turned away, because somebody took them from the offer (RFC 5802 §6).
    */
   channelBindings: ChannelBindings | undefined
+  /**
+   * Asked before a password or a proof is looked at, also where there is no such user. Undefined lets it go on, a
+   * promise holds it back; `false` refuses it.
+   */
+  admit?(username: string): Promise<boolean> | undefined
 }
 
 /** The conditions of RFC 6120 §6.5. */
@@ -84,6 +89,11 @@ export function hasBindings({ channelBindings }: SaslContext): boolean {
 
 export function failure(condition: SaslFailure, text: string): Extract<SaslStep, { kind: 'failure' }> {
   return { kind: 'failure', condition, text }
+}
+
+/** Of an attempt that is not looked at, because too many others have failed. */
+export function refused(): Extract<SaslStep, { kind: 'failure' }> {
+  return failure('temporary-auth-failure', 'too many logins have failed; try again later')
 }
 
 /** Keeps order: one message at a time, none after the end, and no exception out of it. */

@@ -1,6 +1,6 @@
 /** The server's side of PLAIN (RFC 4616): authzid NUL authcid NUL password. */
 
-import { failure, type Mechanism, type SaslContext, type SaslStep } from './sasl-exchange.ts'
+import { failure, type Mechanism, refused, type SaslContext, type SaslStep } from './sasl-exchange.ts'
 import { decodeUtf8, isOwnAuthzid, MAX_MESSAGE_LENGTH, prepareName } from './sasl-syntax.ts'
 
 export function runPlain(context: SaslContext): Mechanism {
@@ -21,6 +21,8 @@ async function authenticate(message: Buffer, context: SaslContext): Promise<Sasl
   if (authzid !== '' && !isOwnAuthzid(authzid, username, context)) {
     return failure('invalid-authzid', 'one can only log in as oneself')
   }
+  const admitted = context.admit?.(username)
+  if (admitted !== undefined && !(await admitted)) return refused()
   if (!(await context.users.verifyPassword(username, password))) {
     return failure('not-authorized', 'the user name or the password is wrong')
   }

@@ -7,6 +7,7 @@ import {
   hasBindings,
   type Mechanism,
   mechanismOf,
+  refused,
   type SaslContext,
   type SaslStep,
 } from './sasl-exchange.ts'
@@ -49,6 +50,8 @@ async function* dialogue(
   const final = parse(yield { kind: 'challenge', data: Buffer.from(serverFirst) }, parseClientFinal)
   if ('kind' in final) return final
 
+  const admitted = context.admit?.(username)
+  if (admitted !== undefined && !(await admitted)) return refused()
   if (!sameBytes(Buffer.from(final.nonce), Buffer.from(nonce))) {
     return failure('not-authorized', 'the nonce is not that of this authentication')
   }

@@ -20,7 +20,11 @@ export const ssl = z.preprocess(
       curveslist: list(text('the name of a curve'), 'names of curves').optional(),
       cafile: word('a file name').optional(),
       capath: word('a folder').optional(),
-      options: list(text(), 'options').optional(),
+      options: z
+        .union([list(text(), 'options'), z.record(z.string(), z.union([z.boolean(), z.string()]))], {
+          error: 'must be a list of options, or a table such as { cipher_server_preference = true }',
+        })
+        .optional(),
       verify: list(text(), 'ways to verify').optional(),
     },
     { error: 'must be a table such as { key = "example.com.key"; certificate = "example.com.crt" }' },
@@ -66,3 +70,19 @@ const rateLimit = z.preprocess(
 
 /** Schema of `limits`: by kind of connection. */
 export const rateLimits = table(rateLimit, 'a table such as { c2s = { rate = "10kb/s" } }')
+
+/** Schema of `network_settings`: what of Prosody's table has an effect. */
+export const networkSettings = z.preprocess(
+  emptyAsTable,
+  z.looseObject(
+    {
+      read_timeout: z
+        .number({ error: 'must be a number of seconds' })
+        .min(1, {
+          error: 'must be a number of seconds, at least 1',
+        })
+        .optional(),
+    },
+    { error: 'must be a table such as { read_timeout = 840 }' },
+  ),
+)

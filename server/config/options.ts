@@ -5,7 +5,7 @@ import * as z from 'zod'
 import { clusterOption } from '../cluster/options.ts'
 import { redisOption } from '../redis/options.ts'
 import { STORAGE_KINDS } from '../storage/types.ts'
-import { rateLimits, ssl } from './connection-options.ts'
+import { networkSettings, rateLimits, ssl } from './connection-options.ts'
 import { flag, integer, isTable, jid, list, oneOf, period, portNumber, table, text, word } from './kinds.ts'
 import { logOption } from './log-option.ts'
 import { type OptionSpec, option } from './option-spec.ts'
@@ -59,6 +59,12 @@ export const coreOptions = {
     schema: flag().default(true),
     scope: 'global',
     description: 'Whether the system probes idle connections.',
+  }),
+  network_settings: option({
+    schema: networkSettings.optional(),
+    scope: 'global',
+    description:
+      'Settings of connections, of which one is read: `read_timeout`, seconds without a byte after which a client is asked whether it is there (840).',
   }),
   data_path: option({
     schema: word('a folder').default('data'),
@@ -189,6 +195,22 @@ export const c2sOptions = {
     scope: 'global',
     description: 'IP addresses for clients; `interfaces` if absent.',
   }),
+  c2s_direct_tls_ports: option({
+    schema: list(portNumber(), 'ports').default([]),
+    scope: 'global',
+    description: 'Ports for clients that begin with TLS (XEP-0368), such as 5223.',
+  }),
+  c2s_direct_tls_interfaces: option({
+    schema: addresses().optional(),
+    scope: 'global',
+    description: 'IP addresses for clients that begin with TLS; `interfaces` if absent.',
+  }),
+  c2s_answer_timeout: option({
+    schema: period(1).default(60),
+    scope: 'global',
+    description:
+      'Seconds that a silent client has to answer when it is asked whether it is there. Not of Prosody.',
+  }),
   c2s_require_encryption: option({
     schema: flag().default(true),
     description: 'Whether a client must have TLS before it authenticates.',
@@ -226,6 +248,20 @@ export const c2sOptions = {
     schema: integer(8, 10_000).default(128),
     scope: 'global',
     description: 'Attributes that one element may have. Not of Prosody.',
+  }),
+  login_throttle: option({
+    schema: flag().default(true),
+    description:
+      'Whether logins wait after wrong passwords from the same address or for the same account. Not of Prosody.',
+  }),
+  login_throttle_longest: option({
+    schema: period(0.5).default(16),
+    description: 'Seconds that a login waits at most after many wrong passwords. Not of Prosody.',
+  }),
+  login_throttle_exempt: option({
+    schema: addresses().default([]),
+    description:
+      'IP addresses from which wrong passwords are counted by account only, as of a proxy. Not of Prosody.',
   }),
   insecure_sasl_mechanisms: option({
     schema: mechanisms().optional(),

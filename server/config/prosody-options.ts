@@ -3,7 +3,7 @@
 
 const NAMES = `
   disco_expose_admins
-  allow_registration c2s_direct_tls_interfaces c2s_direct_tls_ports limits_resolution unlimited_jids
+  allow_registration limits_resolution unlimited_jids
   access_control_allow_credentials access_control_allow_headers access_control_allow_methods
   access_control_allow_origins access_control_max_age add_permissions additional_registration_fields
   admin_shell_prompt admin_socket admin_telnet admin_telnet_interfaces admin_telnet_ports advertise_bosh
@@ -51,7 +51,7 @@ const NAMES = `
   muc_room_default_moderated muc_room_default_persistent muc_room_default_presence_broadcast
   muc_room_default_public muc_room_default_public_jids muc_room_default_restrict_media
   muc_room_lock_timeout muc_room_locking muc_rtbl_jid muc_rtbl_node muc_tombstone_expiry muc_tombstones
-  muc_vcard multiplex_buffer_size network_backend network_default_read_size network_settings
+  muc_vcard multiplex_buffer_size network_backend network_default_read_size
   new_muc_storage_format no_daemonize no_registration_whitelist oauth_client_id oauth_client_secret
   oauth_url onions_map onions_only onions_socks5_host onions_socks5_port onions_tor_all
   openmetrics_allow_cidr openmetrics_allow_ips os_version_command otr_block_groupchat parent_host

@@ -1,7 +1,7 @@
 /** A socket with gathered writes, back-pressure and an upgrade to TLS. */
 
 import { Socket } from 'node:net'
-import { type SecureContext, TLSSocket } from 'node:tls'
+import { type SecureContext, TLSSocket, type TLSSocketOptions } from 'node:tls'
 import type { Timeout, TimerWheel } from '../timers.ts'
 import { disown, listenTo, listenToTls, type SocketOwner } from './socket-listeners.ts'
 
@@ -298,10 +298,11 @@ export class Connection implements SocketOwner {
    *
    * @param context - of the host
    * @param secured - called when the handshake is done
+   * @param more - further options of the TLS socket
    */
-  startTls(context: SecureContext, secured: () => void): void {
+  startTls(context: SecureContext, secured: () => void, more?: TLSSocketOptions): void {
     this.flush()
-    const socket = new TLSSocket(this.socket, { isServer: true, secureContext: context })
+    const socket = new TLSSocket(this.socket, { ...more, isServer: true, secureContext: context })
     // Nobody needs another handshake (RFC 6120 §5.3.5), and each one costs the server far more than the peer.
     socket.disableRenegotiation()
     this.socket = socket

@@ -1,5 +1,6 @@
 // Prosody's `ssl` table, read into what node:tls wants.
-import type { SecureContextOptions, SecureVersion } from 'node:tls'
+import { constants } from 'node:crypto'
+import { createSecureContext, type SecureContextOptions, type SecureVersion } from 'node:tls'
 import type { Logger } from '../log.ts'
 
 // Mozilla's "intermediate" list, strongest first; the suites of TLS 1.3 have to be named too
@@ -11,9 +12,21 @@ const CIPHERS = [
   'ECDHE-RSA-CHACHA20-POLY1305',
   'ECDHE-ECDSA-AES128-GCM-SHA256',
   'ECDHE-RSA-AES128-GCM-SHA256',
+  // Offered only where `ssl.dhparam` names parameters: a handshake over them costs the server far more than the peer.
   'DHE-RSA-AES256-GCM-SHA384',
   'DHE-RSA-AES128-GCM-SHA256',
 ]
+/**
+ * Mozilla's too, after the hybrid with ML-KEM where OpenSSL has it, and before what certificates may be on. Without a list OpenSSL would also take the finite
+ * fields of RFC 7919 up to 8192 bits, by which a peer that is nobody yet has the server work for milliseconds.
+ */
+const CURVES = ['X25519MLKEM768', 'X25519', 'P-256', 'P-384', 'P-521']
+/** Flags of `ssl.options` that have an effect; the others are always so here, or only of older OpenSSL. */
+const FLAGS = new Map<string, number>([
+  ['no_ticket', constants.SSL_OP_NO_TICKET],
+  ['no_tlsv1_2', constants.SSL_OP_NO_TLSv1_2],
+  ['no_tlsv1_3', constants.SSL_OP_NO_TLSv1_3],
+])
 
 const VERSIONS = new Map<string, SecureVersion>([
   ['tlsv1_2', 'TLSv1.2'],
@@ -53,7 +66,8 @@ function listOption(ssl: SslTable, name: string, host: string): string[] | undef
  * @throws Error that names the option and the host
  */
 export function secureOptions(ssl: SslTable, host: string, log: Logger): SecureContextOptions {
-  const options: SecureContextOptions = { minVersion: 'TLSv1.2', honorCipherOrder: true }
+  // All suites of the list are strong: who has no AES in hardware may choose the other one, as Mozilla advises.
+  const options: SecureContextOptions = { minVersion: 'TLSv1.2', honorCipherOrder: false }
   const used = new Set(READ_ELSEWHERE)
   const list = (name: string): string[] | undefined => {
     used.add(name)
@@ -64,17 +78,48 @@ export function secureOptions(ssl: SslTable, host: string, log: Logger): SecureC
 
   const suites = list('ciphersuites') ?? SUITES_1_3
   options.ciphers = [...suites, ...(list('ciphers') ?? CIPHERS)].join(':')
-  const curves = list('curveslist') ?? list('curve')
-  if (curves !== undefined) options.ecdhCurve = curves.join(':')
+  const [named, single] = [list('curveslist'), list('curve')]
+  options.ecdhCurve = (named ?? single ?? defaultCurves()).join(':')
   used.add('options')
-  const flags = ssl['options']
-  if (typeof flags === 'object' && flags !== null && 'cipher_server_preference' in flags) {
-    options.honorCipherOrder = flags.cipher_server_preference !== false
-  }
+  const flags = readFlags(ssl['options'])
+  options.honorCipherOrder = flags.get('cipher_server_preference') === true
+  let secureOptions = 0
+  for (const [name, bits] of FLAGS) if (flags.get(name) === true) secureOptions |= bits
+  if (secureOptions !== 0) options.secureOptions = secureOptions
   for (const name of Object.keys(ssl)) {
     if (!used.has(name)) log.warn('an option in the ssl table is not used here', { host, option: name })
   }
   return options
+}
+
+let knownCurves: string[] | undefined
+
+/** Those of {@link CURVES} that this OpenSSL has: it refuses a list with a name that it does not know. */
+function defaultCurves(): string[] {
+  knownCurves ??= CURVES.filter((curve) => {
+    try {
+      createSecureContext({ ecdhCurve: curve })
+      return true
+    } catch {
+      // Otherwise the error would stay in OpenSSL's queue, see certificates.ts.
+      createSecureContext()
+      return false
+    }
+  })
+  return knownCurves
+}
+
+/** Prosody's `options`: a list of names, or a table from names to whether they are on. */
+function readFlags(flags: unknown): Map<string, boolean> {
+  if (typeof flags === 'string') return new Map([[flags, true]])
+  if (Array.isArray(flags)) return new Map(flags.map((name) => [String(name), true]))
+  if (typeof flags !== 'object' || flags === null) return new Map()
+  // A table of both has its list under 1, 2, …
+  return new Map(
+    Object.entries(flags).map(([name, on]) =>
+      typeof on === 'string' ? ([on, true] as const) : ([name, on === true] as const),
+    ),
+  )
 }
 
 /** `tlsv1_2`: this version; `tlsv1_2+`: this one and what came after. */

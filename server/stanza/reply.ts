@@ -36,7 +36,7 @@ export function errorReply(
 ): Stanza {
   const { from, to, id } = stanza.attrs
   const error = xml('error', { type }, xml(condition, { xmlns: NS_STANZA_ERRORS }))
-  if (text !== '') error.append(xml('text', { xmlns: NS_STANZA_ERRORS }, text))
+  if (text !== '') error.append(xml('text', { xmlns: NS_STANZA_ERRORS, 'xml:lang': 'en' }, text))
   return new Stanza(stanza.name, { type: 'error', id, from: to, to: from }, error)
 }
 

@@ -40,10 +40,10 @@ describe('§6.5: failures', () => {
     ['§6.5.7: -PLUS in the clear', auth('SCRAM-SHA-1-PLUS', first()), 'invalid-mechanism'],
     ['§6.5.8: a response to nothing', `<response xmlns='${NS_SASL}'>AA==</response>`, 'malformed-request'],
     ['§6.5.1: an abort of nothing', `<abort xmlns='${NS_SASL}'/>`, 'aborted'],
-    ['§6.5.6: what is not Base64', auth('PLAIN', 'not base64!'), 'incorrect-encoding'],
-    ['§6.5.6: Base64 without its end', auth('PLAIN', 'AGEAYQ'), 'incorrect-encoding'],
-    ['§6.5.6: Base64 with line ends', auth('PLAIN', 'AGEA\nYQ=='), 'incorrect-encoding'],
-    ['§6.5.6: an element in it', auth('PLAIN', '<a/>'), 'incorrect-encoding'],
+    ['§6.5.5: what is not Base64', auth('PLAIN', 'not base64!'), 'incorrect-encoding'],
+    ['§6.5.5: Base64 without its end', auth('PLAIN', 'AGEAYQ'), 'incorrect-encoding'],
+    ['§6.5.5: Base64 with line ends', auth('PLAIN', 'AGEA\nYQ=='), 'incorrect-encoding'],
+    ['§6.5.5: an element in it', auth('PLAIN', '<a/>'), 'incorrect-encoding'],
     ['§6.5.8: = alone is an empty message', auth('PLAIN', '='), 'malformed-request'],
     ['§6.5.8: PLAIN without NULs', auth('PLAIN', base64('juliet')), 'malformed-request'],
     ['§6.5.8: SCRAM that is none', auth('SCRAM-SHA-256', base64('hello')), 'malformed-request'],
@@ -55,6 +55,45 @@ describe('§6.5: failures', () => {
     const stream = await opened(server.c2sPort)
     stream.send(text)
     expect(conditionOf(await stream.named('failure'))).toBe(condition)
+    stream.send(plain('juliet'))
+    await stream.named('success')
+    await stream.destroy()
+  })
+
+  it('§6.5.1: an abort of what is under way gives aborted, and one may begin again', async () => {
+    const stream = await opened(server.c2sPort)
+    stream.send(auth('SCRAM-SHA-256', first()))
+    await stream.named('challenge')
+    stream.send(`<abort xmlns='${NS_SASL}'/>`)
+    expect(conditionOf(await stream.named('failure'))).toBe('aborted')
+    expect((await scram(stream, 'SCRAM-SHA-256', 'juliet')).getName()).toBe('success')
+    await stream.destroy()
+  })
+
+  it.each([
+    [['tls', 'saslauth'], 'encryption-required', '§6.5.4'],
+    [['saslauth'], 'mechanism-too-weak', '§6.5.9'],
+  ])('PLAIN in the clear, where that is not taken, with %s: %s (%s)', async (plugins, condition) => {
+    const strict = await startServer(
+      { virtualHosts: { 'capulet.lit': {} }, modules_enabled: plugins, allow_unencrypted_plain_auth: false },
+      ['juliet@capulet.lit'],
+    )
+    const stream = await opened(strict.c2sPort)
+    stream.send(plain('juliet'))
+    expect(conditionOf(await stream.named('failure'))).toBe(condition)
+    stream.send(auth('X-NONE', '='))
+    expect(conditionOf(await stream.named('failure'))).toBe('invalid-mechanism')
+    expect((await scram(stream, 'SCRAM-SHA-256', 'juliet')).getName()).toBe('success')
+    await stream.destroy()
+    await strict.stop()
+  })
+
+  it('§6.4.5: one may try again twice at least, and five times at most', async () => {
+    const stream = await opened(server.c2sPort)
+    for (let tries = 0; tries < 3; tries++) {
+      stream.send(plain('juliet', 'wrong'))
+      expect(conditionOf(await stream.named('failure'))).toBe('not-authorized')
+    }
     stream.send(plain('juliet'))
     await stream.named('success')
     await stream.destroy()
@@ -174,7 +213,7 @@ describe('the order of messages', () => {
 })
 
 describe('a storage that fails', () => {
-  it('§6.5.12: gives temporary-auth-failure, and is logged', async () => {
+  it('§6.5.11: gives temporary-auth-failure, and is logged', async () => {
     const broken = await startServer({ virtualHosts: { 'capulet.lit': {} } }, ['juliet@capulet.lit'])
     const users = broken.server.hosts.get('capulet.lit')!.users!
     users.keysFor = () => Promise.reject(new Error('the disk is gone'))

@@ -42,7 +42,7 @@ describe('TLS that is required', () => {
     await stream.close()
   })
 
-  it('§6.5.5: authenticating without it gives encryption-required', async () => {
+  it('§6.5.4: authenticating without it gives encryption-required', async () => {
     const stream = await opened(strict.c2sPort)
     for (const mechanism of ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-256-PLUS']) {
       stream.send(`<auth xmlns='${NS_SASL}' mechanism='${mechanism}'>AGEAYQ==</auth>`)

@@ -61,7 +61,7 @@ describe('prosody-compat.lua.md', () => {
         'plugins/disco/accounts.ts',
         'plugins/c2s.ts',
         'plugins/component.ts',
-        'plugins/saslauth.ts',
+        'plugins/saslauth/authenticator.ts',
         PLUGINS_WITH_EVENTS,
       )
       .concat('plugins/presence/available.ts')
