@@ -3,13 +3,18 @@
 import {
   bareOf,
   definePlugin,
+  type EventPayload,
   errorReply,
+  lastDelay,
   localOf,
   type Module,
+  NS_STANZA_ID,
   type Origin,
   type Resource,
   type Stanza,
   type StanzaEvent,
+  StreamSession,
+  withDelay,
 } from '../server/index.ts'
 
 declare module '../server/event-types.ts' {
@@ -19,6 +24,8 @@ declare module '../server/event-types.ts' {
       readonly origin: Origin
       readonly stanza: Stanza
       readonly username: string
+      /** Milliseconds since 1970 when it should have been delivered, if that was earlier. */
+      readonly when?: number
     }
     /** A groupchat message for an account's bare JID; a handler that takes it returns true. */
     'message/bare/groupchat': { readonly origin: Origin; readonly stanza: Stanza }
@@ -48,6 +55,7 @@ export default definePlugin({
       },
       -1,
     )
+    module.hook('delivery/failure', (event) => deliverElsewhere(module, event), -1)
   },
 })
 
@@ -63,7 +71,45 @@ function deliverInstead(module: Module, event: StanzaEvent, bare: string): unkno
   return deliverToAccount(module, event, bare)
 }
 
-/** What is for an account and none of its resources (RFC 6121 §8.5.2). */
+/**
+ * A message that a session has not acknowledged goes where it would have gone without that session; to nobody who
+ * has it already.
+ */
+function deliverElsewhere(module: Module, failure: EventPayload<'delivery/failure'>): unknown {
+  const { session, stanza, when, priority } = failure
+  const { host } = module
+  const { username, bareJid } = session
+  if (stanza.attrs.type === 'groupchat') {
+    return deliverToAccount(module, { origin: host, stanza, toSelf: false }, bareJid!)
+  }
+  const others = recipients(module, username!)
+  if (stanza.attrs.to === bareJid && others.some((other) => hadIt(other, priority, when))) return true
+  const best = withHighestPriority(others)
+  const text = withDelay(stanza.toString(), host.name, when)
+  for (const other of best) other.sendText(text)
+  if (best.length > 0) return true
+  const offline = () =>
+    module.fireEvent('message/offline/handle', { origin: host, stanza, username: username!, when })
+  // The archive has it, where there is no other store for it.
+  return offer(module, { origin: host, stanza }, username!, offline, isArchived(stanza, bareJid!))
+}
+
+/** RFC 6121 §8.5.2.1.1: all with the highest priority have had it. */
+function hadIt(other: Resource, priority: number | undefined, when: number): boolean {
+  return (
+    other instanceof StreamSession && other.priority === priority && lastDelay(other.presence) + 1000 <= when
+  )
+}
+
+function isArchived(stanza: Stanza, bare: string): boolean {
+  if (!stanza.inner.includes(NS_STANZA_ID)) return false
+  return stanza
+    .clone()
+    .getChildren('stanza-id', NS_STANZA_ID)
+    .some(({ attrs }) => attrs.by === bare)
+}
+
+/** What has no resource of its own to go to (RFC 6121 §8.5.2). */
 function deliverToAccount(module: Module, event: StanzaEvent, bare: string): unknown {
   const { stanza } = event
   const username = localOf(bare)
@@ -118,12 +164,14 @@ function withHighestPriority(sessions: Resource[]): Resource[] {
 /** Lets other plugins have a message for an account. Nobody learns whether that exists or only does not listen. */
 async function offer(
   module: Module,
-  { origin, stanza }: StanzaEvent,
+  { origin, stanza }: Pick<StanzaEvent, 'origin' | 'stanza'>,
   username: string,
   fire: () => unknown,
+  isKept = false,
 ): Promise<true> {
   const exists = (await module.host.users?.exists(username)) === true
   const taken = exists && (await fire())
-  if (taken === undefined || taken === false) origin.send(errorReply(stanza, 'service-unavailable'))
+  if (!isKept && (taken === undefined || taken === false))
+    origin.send(errorReply(stanza, 'service-unavailable'))
   return true
 }

@@ -8,6 +8,7 @@ import {
   kinds,
   type Module,
   NS_CLIENT,
+  NS_DELAY,
   type Origin,
   option,
   restoreStanza,
@@ -26,7 +27,6 @@ type OfflineModule = Module<typeof options>
 
 const NS_CHAT_STATES = 'http://jabber.org/protocol/chatstates'
 const NS_HINTS = 'urn:xmpp:hints'
-const NS_DELAY = 'urn:xmpp:delay'
 /** Messages that are handed over at a time. */
 const PAGE = 100
 
@@ -61,10 +61,12 @@ class Mailbox {
     origin,
     stanza,
     username,
+    when = Date.now(),
   }: {
     origin: Origin
     stanza: Stanza
     username: string
+    when?: number
   }): Promise<boolean> {
     if (!isWorthKeeping(stanza)) return true
     return this.inTurn(username, async () => {
@@ -77,7 +79,7 @@ class Mailbox {
         )
         return true
       }
-      await this.store.append(username, keepStanza(stanza), Date.now(), stanza.attrs.from ?? '')
+      await this.store.append(username, keepStanza(stanza), when, stanza.attrs.from ?? '')
       // Somebody may have come meanwhile, who was told of all that was kept before.
       const session = this.recipient(username)
       if (session !== undefined) await this.deliver(session, username)
@@ -128,6 +130,8 @@ class Mailbox {
 
   private delayed(kept: KeptStanza, when: number): Stanza {
     const stanza = restoreStanza(kept)
+    // A session has had it before, and did not acknowledge it.
+    if (isDelayedBy(stanza, this.module.host.name)) return stanza
     const stamp = new Date(when).toISOString().replace(/\.\d+/, '')
     const attrs = { xmlns: NS_DELAY, from: this.module.host.name, stamp }
     stanza.appendWritten(writeElement('delay', attrs, ''), 'delay', NS_DELAY)
@@ -145,6 +149,14 @@ class Mailbox {
     queues.set(username, tail)
     return result
   }
+}
+
+function isDelayedBy(stanza: Stanza, host: string): boolean {
+  if (!stanza.inner.includes(NS_DELAY)) return false
+  return stanza
+    .clone()
+    .getChildren('delay', NS_DELAY)
+    .some(({ attrs }) => attrs.from === host)
 }
 
 /** XEP-0160 §3: not what is only of the moment, and not what its sender wants nobody to keep (XEP-0334). */

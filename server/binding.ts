@@ -1,5 +1,6 @@
 /** Resource binding (RFC 6120 §7) and what happens when two sessions want the same resource. */
 
+import type { AccountSessions } from './host.ts'
 import { joinJid, prepareResource } from './jid.ts'
 import { randomText } from './random-text.ts'
 import { StanzaError } from './stanza/errors.ts'
@@ -56,10 +57,25 @@ export function bindResource(
   }
   // Closing the rival may have emptied the account's entry.
   account = host.accounts.get(username)
-  if (account !== undefined && account.sessions.size >= maxResources) {
+  if (account !== undefined && account.sessions.size >= maxResources && !endHibernating(account)) {
     throw new StanzaError('resource-constraint', `This account has ${maxResources} sessions already`)
   }
   return insertBound(session, resource)
+}
+
+/**
+ * Ends the session of an account that was bound first of those whose connection is lost: who comes anew is not kept
+ * out by what is left of the times before.
+ *
+ * @returns whether there was one
+ */
+export function endHibernating(account: AccountSessions): boolean {
+  for (const session of account.sessions.values()) {
+    if (!session.hibernating) continue
+    session.close(new StreamError('resource-constraint', 'Another session needs its place'))
+    return true
+  }
+  return false
 }
 
 /** What a handler of `pre-resource-bind` has against a session's being bound. */

@@ -12,6 +12,7 @@ export {
 } from './auth/sasl.ts'
 export type { Users } from './auth/users.ts'
 export { bindResource, type ConflictPolicy, unbindResource } from './binding.ts'
+export type { Member } from './cluster/bus.ts'
 export type { Cluster } from './cluster/cluster.ts'
 export { type RemoteConnection, RemotePeer, type RemoteResource } from './cluster/peers.ts'
 export { ComponentConnections } from './component-connections.ts'
@@ -67,6 +68,7 @@ export type { Server } from './server.ts'
 export type { Origin, Peer, Resource, SessionType } from './session.ts'
 export { emptyAttributes } from './stanza/attributes.ts'
 export { endOfContent, endOfTag } from './stanza/cursor.ts'
+export { lastDelay, withDelay } from './stanza/delay.ts'
 export * from './stanza/errors.ts'
 export {
   type FormField,
@@ -103,8 +105,9 @@ export type {
   StorageDriver,
 } from './storage/index.ts'
 export { StreamError, type StreamErrorCondition } from './stream/errors.ts'
+export { isStanzaText, Outlet } from './stream/outlet.ts'
 export { type StreamProfile, StreamSession } from './stream/session.ts'
 export type { Outline, OutlineElement } from './stream/shapes.ts'
 export type { StreamHeader, TokenizerLimits } from './stream/tokenizer.ts'
 export { detached } from './text.ts'
-export type { Timeout } from './timers.ts'
+export type { Timeout, TimerWheel } from './timers.ts'

@@ -33,6 +33,8 @@ import { TimerWheel } from './timers.ts'
 const REDIS_GRACE_MS = 3000
 /** Milliseconds that sessions have to end when the server stops. */
 const STOP_GRACE_MS = 5000
+/** Milliseconds in which what they have not received must be stored then. */
+const LAST_WORK_MS = 10_000
 
 /** One XMPP server, of one or many hosts. */
 export class Server {
@@ -52,6 +54,8 @@ export class Server {
   readonly fullJids = new RoomyMap<string, StreamSession>()
   /** The other processes that this one is a server with; undefined where it is one alone. */
   cluster: Cluster | undefined
+  /** What is not done yet when a session has ended, and needs plugins and the storage. */
+  private readonly lastWork = new Set<Promise<void>>()
   private driver: ChosenStorage | undefined
   private readonly tables = new Map<string, object>()
   private readonly tls = new Map<string, TlsMaterial>()
@@ -158,6 +162,12 @@ export class Server {
   /** What an option is for a host, checked and with its default. */
   readOption(host: string, name: string, spec: OptionSpec): unknown {
     return readOption(this.config, host, name, spec)
+  }
+
+  /** Lets some work be done before the server has stopped. @param work - must not fail */
+  finishBeforeStop(work: Promise<void>): void {
+    this.lastWork.add(work)
+    work.then(() => this.lastWork.delete(work))
   }
 
   /** The certificate of a host. */
@@ -313,6 +323,22 @@ export class Server {
     for (const connection of connections) {
       await connection.whenGone(Math.max(0, deadline - Date.now()))
       connection.destroy()
+    }
+    await this.endLastWork()
+  }
+
+  private async endLastWork(): Promise<void> {
+    if (this.lastWork.size === 0) return
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, LAST_WORK_MS)
+    })
+    await Promise.race([Promise.all(this.lastWork), late])
+    clearTimeout(timer)
+    if (this.lastWork.size > 0) {
+      this.log.error('messages that nobody has received could not all be kept in time', {
+        sessions: this.lastWork.size,
+      })
     }
   }
 }

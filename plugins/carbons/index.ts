@@ -27,18 +27,24 @@ interface Copy {
   readonly except: readonly string[]
 }
 
+/** Milliseconds that another process may take to say whether a resource there has had a copy. */
+const ASK_MS = 5000
+
 export default definePlugin({
   name: 'carbons',
   hostType: 'host',
   load(module) {
     const { host } = module
     const { cluster } = host.server
-    const wanting = new WeakSet<StreamSession>()
+    /** Who wants copies, and since when in milliseconds since 1970. */
+    const wanting = new WeakMap<StreamSession, number>()
     const callName = `carbons ${host.name}`
+    const askName = `carbons/had ${host.name}`
     module.addFeature(NS_CARBONS)
 
     module.hook(`iq-set/self/${NS_CARBONS}:enable`, ({ origin, stanza }) => {
-      wanting.add(origin as StreamSession)
+      const session = origin as StreamSession
+      if (!wanting.has(session)) wanting.set(session, Date.now())
       origin.send(reply(stanza))
       return true
     })
@@ -58,7 +64,17 @@ export default definePlugin({
       copyHere(copy)
       cluster?.calls.tell(cluster.holdersOf(host, copy.username), callName, copy)
     }
-    if (cluster !== undefined) module.onUnload(cluster.calls.on(callName, (copy) => copyHere(copy as Copy)))
+    /** Whether another resource here has had a copy of what was received at some time. */
+    const hadCopy = ({ username, when }: { username: string; when: number }): boolean => {
+      for (const session of host.accounts.get(username)?.sessions.values() ?? []) {
+        if (!session.destroyed && wanting.get(session)! < when) return true
+      }
+      return false
+    }
+    if (cluster !== undefined) {
+      module.onUnload(cluster.calls.on(callName, (copy) => copyHere(copy as Copy)))
+      module.onUnload(cluster.calls.on(askName, (data) => hadCopy(data as Parameters<typeof hadCopy>[0])))
+    }
 
     const sent = ({ origin, stanza }: StanzaEvent): undefined => {
       const session = origin as StreamSession
@@ -92,6 +108,18 @@ export default definePlugin({
     }
     module.hook('message/bare', received)
     module.hook('message/full', received)
+
+    // XEP-0198 §4: what a session has not acknowledged goes to others, if they have not had it already.
+    module.hook('delivery/elsewhere', ({ session, stanza, when }) => {
+      const { username } = session
+      if (username === undefined || !isCopied(stanza, 'received')) return undefined
+      if (hadCopy({ username, when })) return true
+      const holders = cluster?.holdersOf(host, username)
+      if (cluster === undefined || holders === undefined || holders.size === 0) return undefined
+      return cluster.calls
+        .ask(holders, askName, { username, when }, ASK_MS)
+        .then((answers) => [...answers.values()].includes(true))
+    })
   },
 })
 

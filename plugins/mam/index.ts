@@ -95,6 +95,11 @@ export default definePlugin({
     module.hook('message/bare', (event) => recorder.received(event), BEFORE_DELIVERY)
     module.hook('message/full', (event) => recorder.received(event), BEFORE_DELIVERY)
 
+    // XEP-0198 §4: what is acknowledged has been written.
+    module.hook('smacks-pre-ack', ({ session, until }) => {
+      for (const done of recorder.underWay(session)) until.push(done)
+    })
+
     serveQueries(module, archive)
     servePreferences(module, preferences)
     module.every(module.options.archive_cleanup_interval, () => purge(module, archive))
@@ -109,7 +114,7 @@ class Recorder {
   private readonly rosters: Rosters
   /** Messages that were held up until it was known whether they are to be archived. */
   private readonly decided = new WeakMap<Stanza, boolean>()
-  private readonly writing = new WeakMap<Origin, number>()
+  private readonly writing = new WeakMap<Origin, Set<Promise<void>>>()
 
   constructor(module: MamModule, archive: MessageArchive, preferences: AllPreferences, rosters: Rosters) {
     this.module = module
@@ -182,22 +187,29 @@ class Recorder {
     const when = Date.now()
     const id = newArchiveId(when)
     const writing = this.archive.append(username, keepStanza(stanza), when, bareOf(partner), id)
-    const done = writing.then(
-      () => this.counted(origin, -1),
-      (error: unknown) => {
-        this.counted(origin, -1)
+    const done: Promise<void> = writing
+      .then(undefined, (error: unknown) => {
         this.module.host.log.error('a message could not be archived', { user: username, error })
-      },
-    )
+      })
+      .then(() => this.written(origin, done))
+    let underWay = this.writing.get(origin)
+    if (underWay === undefined) {
+      underWay = new Set()
+      this.writing.set(origin, underWay)
+    }
+    underWay.add(done)
     // Who sends more than can be written waits; a component, on which many depend, does not.
-    if (this.counted(origin, 1) > MOST_WRITING && origin.type === 'c2s') origin.hold?.(done)
+    if (underWay.size > MOST_WRITING && origin.type === 'c2s') origin.hold?.(done)
     return id
   }
 
-  private counted(origin: Origin, change: number): number {
-    const count = (this.writing.get(origin) ?? 0) + change
-    this.writing.set(origin, count)
-    return count
+  private written(origin: Origin, done: Promise<void>): void {
+    this.writing.get(origin)?.delete(done)
+  }
+
+  /** What a sender's messages are being written to; these promises do not fail. */
+  underWay(origin: Origin): Iterable<Promise<void>> {
+    return this.writing.get(origin) ?? []
   }
 }
 

@@ -76,6 +76,7 @@ function sessionsOf({ sessions }: Server): Sessions {
       const open = sorted.components.get(host)
       if (open === undefined) sorted.components.set(host, [session])
       else open.push(session)
+    } else if (type === 'c2s' && session.account === undefined) {
     } else if (type === 'c2s' || type === 'c2s_unbound') {
       const counts = type === 'c2s' ? sorted.bound : sorted.authenticated
       counts.set(host, (counts.get(host) ?? 0) + 1)

@@ -1,6 +1,13 @@
 /** Binding resources where several processes do (RFC 6120 §7): one of them has each, whoever asks first. */
 
-import { type ConflictPolicy, insertBound, nextFree, randomResource, refusalOf } from '../binding.ts'
+import {
+  type ConflictPolicy,
+  endHibernating,
+  insertBound,
+  nextFree,
+  randomResource,
+  refusalOf,
+} from '../binding.ts'
 import { prepareResource } from '../jid.ts'
 import { StanzaError } from '../stanza/errors.ts'
 import { StreamError } from '../stream/errors.ts'
@@ -15,15 +22,21 @@ const KICK_MS = 5000
 /** Milliseconds for which a bind waits until this process knows the others again. */
 const KNOWN_MS = 5000
 const KICK = 'cluster/kick'
+const MAKE_ROOM = 'cluster/make-room'
 
 export class Bindings {
   private readonly cluster: Cluster
   private readonly registry: AccountRegistry
+  private readonly releasing = new Set<Promise<void>>()
 
   constructor(cluster: Cluster, registry: AccountRegistry) {
     this.cluster = cluster
     this.registry = registry
     cluster.calls.on(KICK, (data) => this.kicked(data))
+    cluster.calls.on(MAKE_ROOM, (data) => {
+      const { host, username } = data as { host: string; username: string }
+      return this.madeRoom(host, username)
+    })
   }
 
   /**
@@ -73,10 +86,14 @@ export class Bindings {
 
   private release(session: StreamSession, resource: string): void {
     const owner = this.ownerFor(session)
-    this.registry.release(session.host!.name, session.username!, resource, owner).catch((error: unknown) => {
-      // Whoever wants the resource asks this process, and hears that nobody has it.
-      session.log.debug('a resource could not be given back', { error })
-    })
+    const releasing = this.registry
+      .release(session.host!.name, session.username!, resource, owner)
+      .catch((error: unknown) => {
+        // Whoever wants the resource asks this process, and hears that nobody has it.
+        session.log.debug('a resource could not be given back', { error })
+      })
+      .finally(() => this.releasing.delete(releasing))
+    this.releasing.add(releasing)
   }
 
   private ownerFor(session: StreamSession): Owner {
@@ -110,6 +127,10 @@ export class Bindings {
         continue
       }
       if ([...known.values()].filter(isThere).length >= maxResources) {
+        if (await this.makeRoom(host.name, username)) {
+          known = await this.registry.ownersOf(host.name, username)
+          continue
+        }
         throw new StanzaError('resource-constraint', `This account has ${maxResources} sessions already`)
       }
       const others = await this.registry.claim(host.name, username, resource, known, this.ownerFor(session))
@@ -132,13 +153,37 @@ export class Bindings {
   }
 
   private async kick({ member, session }: Owner): Promise<void> {
-    if (member === this.cluster.self.id) this.kicked(session)
+    if (member === this.cluster.self.id) await this.kicked(session)
     else await this.cluster.calls.ask([member], KICK, session, KICK_MS)
   }
 
-  /** Ends a session for another one that has its resource now. Its unavailable presence is under way then. */
-  private kicked(id: unknown): true {
-    this.cluster.sessionOf(id as string)?.close(new StreamError('conflict', 'Replaced by a new connection'))
+  /** Ends a session of the account whose connection is lost, here or elsewhere. @returns whether there was one */
+  private async makeRoom(host: string, username: string): Promise<boolean> {
+    if (await this.madeRoom(host, username)) return true
+    for (const member of this.cluster.members.keys()) {
+      if (member === this.cluster.self.id) continue
+      const answers = await this.cluster.calls.ask([member], MAKE_ROOM, { host, username }, KICK_MS)
+      if (answers.get(member) === true) return true
+    }
+    return false
+  }
+
+  private async madeRoom(host: string, username: string): Promise<boolean> {
+    const account = this.cluster.accountOf(host, username)
+    if (account === undefined || !endHibernating(account)) return false
+    // Until the registry has its resource no more.
+    await Promise.allSettled(this.releasing)
+    return true
+  }
+
+  /**
+   * Ends a session for another one that has its resource now. Its unavailable presence is under way then, and what it
+   * has not received is kept.
+   */
+  private async kicked(id: unknown): Promise<true> {
+    const session = this.cluster.sessionOf(id as string)
+    session?.close(new StreamError('conflict', 'Replaced by a new connection'))
+    await session?.afterwork
     return true
   }
 }

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import type { BucketClaims } from '../component-connections.ts'
 import type { SessionEvent } from '../event-types.ts'
-import type { Host } from '../host.ts'
+import type { AccountSessions, Host } from '../host.ts'
 import type { Logger } from '../log.ts'
 import type { Server } from '../server.ts'
 import type { Peer, Resource } from '../session.ts'
@@ -108,11 +108,6 @@ export class Cluster implements BusHandler {
     return this.bus.state()
   }
 
-  /** The process whose ids begin with a tag. */
-  memberOf(tag: string): Member | undefined {
-    return this.byTag.get(tag)
-  }
-
   /** Numbers presence that comes from this process in the order in which it does. */
   nextNumber(): number {
     return ++this.numbers
@@ -197,6 +192,16 @@ export class Cluster implements BusHandler {
   /** The session or connection of this process that the others know by this id. */
   sessionOf(id: string): StreamSession | undefined {
     return this.known.get(id)
+  }
+
+  /** The other process whose tag a text begins with, if it is there. */
+  memberOf(text: string): Member | undefined {
+    return text[0] === TAG_MARK ? this.byTag.get(text.slice(1, text.indexOf('.'))) : undefined
+  }
+
+  /** The sessions of an account that are bound at this process. */
+  accountOf(host: string, username: string): AccountSessions | undefined {
+    return this.server.hosts.get(host)?.accounts.get(username)
   }
 
   /** Resources of one account, here and elsewhere, by who was bound first. */

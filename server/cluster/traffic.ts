@@ -53,8 +53,8 @@ export interface TrafficHost {
   readonly moves: Moves
   /** The session or connection of this process that the others know by this id. */
   sessionOf(id: string): StreamSession | undefined
-  /** The process whose ids begin with a tag. */
-  memberOf(tag: string): Member | undefined
+  /** The other process whose tag a text begins with, if it is there. */
+  memberOf(text: string): Member | undefined
   /** Numbers presence that comes from this process. */
   nextNumber(): number
 }
@@ -139,7 +139,7 @@ export class Traffic implements Elsewhere, PeerLink {
   /** An answer to what another process has asked. */
   private answers(event: StanzaEvent, id: string): boolean {
     if (id.startsWith(this.cluster.tag)) return false
-    const member = this.cluster.memberOf(id.slice(1, id.indexOf('.')))
+    const member = this.cluster.memberOf(id)
     if (member === undefined) event.origin.log.debug('dropped an answer to a process that is gone', { id })
     else this.forward(member, event, undefined)
     return true

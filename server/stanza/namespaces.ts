@@ -27,6 +27,10 @@ export const NS_RSM = 'http://jabber.org/protocol/rsm'
 /** Unique and stable ids of stanzas (XEP-0359). */
 export const NS_STANZA_ID = 'urn:xmpp:sid:0'
 export const NS_FORWARD = 'urn:xmpp:forward:0'
+/** Delayed delivery (XEP-0203). */
+export const NS_DELAY = 'urn:xmpp:delay'
+/** Client state indication (XEP-0352). */
+export const NS_CSI = 'urn:xmpp:csi:0'
 export const NS_DELEGATION = 'urn:xmpp:delegation:2'
 /** Of XEP-0355 before 0.5. */
 export const NS_DELEGATION_1 = 'urn:xmpp:delegation:1'

@@ -23,8 +23,9 @@ let count = 0
  * @param when milliseconds since 1970
  */
 export function newArchiveId(when: number): string {
-  count = when === lastWhen ? Math.min(count + 1, MOST_COUNT) : 0
-  lastWhen = when
+  // Not from zero for each millisecond: ids of an earlier one may be made in between.
+  count = when > lastWhen && count > MOST_COUNT / 2 ? 0 : Math.min(count + 1, MOST_COUNT)
+  lastWhen = Math.max(lastWhen, when)
   const digits = count.toString(16).padStart(COUNT_DIGITS, '0')
   return time(when) + digits + randomBytes(RANDOM_BYTES).toString('hex')
 }

@@ -30,7 +30,8 @@ export class Assembler {
   /** Set by the owner, from within a handler, to stop after the stanza that is being handed over. */
   halted = false
 
-  protected readonly handler: TokenizerHandler
+  /** Another one after the session has been resumed that the stream is of. */
+  handler: TokenizerHandler
   protected readonly scope = new NamespaceScope()
   protected readonly tag = new StartTag()
 

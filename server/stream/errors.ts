@@ -34,10 +34,13 @@ export type StreamErrorCondition = (typeof STREAM_ERROR_CONDITIONS)[number]
 /** A reason to end a stream, as it is told to the peer: a condition and a sentence. */
 export class StreamError extends Error {
   readonly condition: StreamErrorCondition
+  /** An application-specific condition (RFC 6120 §4.9.4), written; `''` if there is none. */
+  readonly detail: string
 
-  constructor(condition: StreamErrorCondition, text: string) {
+  constructor(condition: StreamErrorCondition, text: string, detail = '') {
     super(text)
     this.name = 'StreamError'
     this.condition = condition
+    this.detail = detail
   }
 }

@@ -11,6 +11,7 @@ import { escapeAttribute } from '../stanza/serialize.ts'
 import { Stanza, writeElement } from '../stanza/stanza.ts'
 import type { Timeout, TimerWheel } from '../timers.ts'
 import { StreamError } from './errors.ts'
+import type { Outlet } from './outlet.ts'
 import type { Pattern } from './shapes.ts'
 import { type StreamHeader, Tokenizer, type TokenizerHandler, type TokenizerLimits } from './tokenizer.ts'
 
@@ -34,8 +35,11 @@ export interface StreamProfile {
 
 let sessionCount = 0
 
-/** Of sessions that have ended: ignores everything. */
+/** Of sessions that have ended, or have no connection: ignores everything. */
 const ENDED = endedTokenizer()
+
+/** Of connections that a session has let go of: what comes is not worked on. */
+const LET_GO: ConnectionHandler = { data() {}, inputEnded() {}, disconnected() {} }
 
 /** One stream of a client or component. */
 export class StreamSession implements Resource, TokenizerHandler, ConnectionHandler {
@@ -43,8 +47,10 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   readonly id = (++sessionCount).toString(36)
   type: SessionType
   host: Host | undefined
-  readonly connection: Connection
-  readonly profile: StreamProfile
+  /** Another one after the session was resumed; one that is gone while it waits for that. */
+  connection: Connection
+  /** Another one while the stream is another process's to work on. */
+  profile: StreamProfile
   log: Logger
   /** The language that the peer's stream header names. */
   lang: string | undefined
@@ -66,6 +72,8 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   priority = 0
   /** Whether it has asked for the roster (RFC 6121 §2.1.6: it gets pushes then). */
   interested = false
+  /** What is still being done for it after it has ended; it never fails. */
+  afterwork: Promise<void> | undefined
   /** Seconds since the epoch. */
   readonly since = Math.floor(Date.now() / 1000)
   private readonly timers: TimerWheel
@@ -75,7 +83,18 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   private peerClosed = false
   private inputOver = false
   private over = false
+  /** First of those that stand between the session and its connection. */
+  private outlet: Outlet | undefined
+  /** Whether it is bound, and waits for another connection. */
+  private waiting = false
+  /** Stanzas that have come. */
+  private stanzaCount = 0
   private holding = 0
+  /** How many of these holds are the connection's, because what it feeds does not drain. */
+  private congestions = 0
+  private releases: (() => void)[] | undefined
+  /** Who has taken this session's connection over. */
+  private successor: StreamSession | undefined
   /** Whether the connection is paused because something has come while it was held. */
   private notReading = false
   private atEnd: Timeout[] | undefined
@@ -105,6 +124,21 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
     return this.over || this.footerSent
   }
 
+  /** Whether its connection is lost, and it goes on without one for a while (XEP-0198 §5). */
+  get hibernating(): boolean {
+    return this.waiting
+  }
+
+  /** How many stanzas have come from the peer, over all of its connections. */
+  get received(): number {
+    return this.stanzaCount
+  }
+
+  /** Whether the peer itself has ended the stream. */
+  get closedByPeer(): boolean {
+    return this.peerClosed
+  }
+
   // What the connection tells.
 
   data(chunk: Buffer): void {
@@ -129,11 +163,31 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   }
 
   paused(): void {
-    if (this.holding++ === 0) this.tokenizer.pause()
+    this.congestions++
+    this.holdBack()
   }
 
   resumed(): void {
+    // What was counted for a connection that is lost is not owed by the next one.
+    if (this.congestions === 0) return
+    this.congestions--
+    this.goOn()
+  }
+
+  private holdBack(): void {
+    if (this.holding++ === 0) this.tokenizer.pause()
+  }
+
+  private goOn(): void {
+    if (this.successor !== undefined) {
+      this.successor.goOn()
+      return
+    }
     if (--this.holding > 0) return
+    if (this.releases !== undefined) {
+      for (const resolve of this.releases.splice(0)) resolve()
+      this.releases = undefined
+    }
     if (this.notReading) {
       this.notReading = false
       this.connection.resume()
@@ -149,6 +203,7 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   }
 
   disconnected(reason: string | undefined): void {
+    if (this.loses(reason)) return
     this.finish(reason)
     // What still knows the session keeps no more than it has to.
     this.tokenizer = ENDED
@@ -175,6 +230,7 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
     // RFC 6120 §4.4: what comes after our end is not worked on.
     if (this.footerSent || this.over) return
     if (xmlns !== this.profile.defaultNs) attrs.xmlns = xmlns
+    else this.stanzaCount++
     const stanza = Stanza.fromText(name, attrs, inner, childCount, payloadName, payloadNs)
     if (pattern !== undefined) stanza.fits(pattern, cuts)
     this.profile.received(this, stanza)
@@ -203,7 +259,8 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   /** Sends a stanza or another first-level child. */
   send(stanza: Stanza): void {
     if (this.footerSent || this.over) return
-    this.connection.write(stanza.toString())
+    if (this.outlet !== undefined) this.outlet.write(stanza.toString())
+    else this.connection.write(stanza.toString())
   }
 
   /** Sends a stanza that other resources get, too. */
@@ -211,10 +268,129 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
     this.send(stanza)
   }
 
-  /** Sends text that is XML already. */
+  /** Sends text that is XML already: one first-level child, or white space. */
   sendText(text: string): void {
     if (this.footerSent || this.over) return
-    this.connection.write(text)
+    if (this.outlet !== undefined) this.outlet.write(text)
+    else this.connection.write(text)
+  }
+
+  /** Puts something between the session and its connection. */
+  addOutlet(outlet: Outlet): void {
+    let before: Outlet | undefined
+    let behind = this.outlet
+    for (; behind !== undefined && behind.place > outlet.place; behind = behind.next) before = behind
+    outlet.next = behind
+    if (before === undefined) this.outlet = outlet
+    else before.next = outlet
+  }
+
+  removeOutlet(outlet: Outlet): void {
+    if (this.outlet === outlet) this.outlet = outlet.next
+    for (let other = this.outlet; other !== undefined; other = other.next) {
+      if (other.next === outlet) other.next = outlet.next
+    }
+  }
+
+  /**
+   * Goes on over the connection of another session, which ends without a word and never was bound. Its own
+   * connection, if there is one still, ends with a stream error (XEP-0198 §5). May be called from within the work on
+   * what that other session has sent: what follows there is this session's.
+   *
+   * @param other - of the same account
+   */
+  takeOver(other: StreamSession): void {
+    if (this.over || other.over || other.account !== undefined)
+      throw new Error('a session can not be taken over')
+    if (!this.waiting)
+      this.letGo(new StreamError('conflict', 'The session was resumed over another connection'))
+    this.waiting = false
+    this.connection = other.connection
+    this.connection.handler = this
+    this.tokenizer = other.tokenizer
+    this.tokenizer.handler = this
+    this.streamId = other.streamId
+    this.secure = other.secure
+    this.tlsMaterial = other.tlsMaterial
+    this.lang = other.lang
+    this.notReading = other.notReading
+    this.inputOver = other.inputOver
+    this.congestions = other.congestions
+    // Handlers that are still at work on what has come over either of them.
+    this.holding += other.holding
+    if (this.holding > 0) this.tokenizer.pause()
+    if (this.atEnd !== undefined) for (const timeout of this.atEnd) timeout.cancel()
+    this.atEnd = other.atEnd
+    other.atEnd = undefined
+    other.tokenizer = ENDED
+    other.successor = this
+    other.finish('resumed another session')
+  }
+
+  /**
+   * Goes on over a connection whose stream somebody else reads: what comes is handed to `receive`. Its own
+   * connection ends as with `takeOver`.
+   */
+  attach(connection: Connection): void {
+    if (this.over) throw new Error('a session that has ended can not go on')
+    if (!this.waiting)
+      this.letGo(new StreamError('conflict', 'The session was resumed over another connection'))
+    this.waiting = false
+    this.connection = connection
+    connection.handler = this
+  }
+
+  /** Works on a first-level child of the stream that somebody else has read. @param xmlns - its namespace */
+  receive(stanza: Stanza, xmlns: string): void {
+    const { name, attrs, inner, childCount, payloadName, payloadNs } = stanza
+    try {
+      this.element(name, xmlns, attrs, inner, childCount, payloadName, payloadNs)
+    } catch (error) {
+      this.failed(error)
+    }
+  }
+
+  /** Waits until nothing holds back what the peer sends next. @returns undefined if that is so */
+  released(): Promise<void> | undefined {
+    if (this.holding === 0) return undefined
+    return new Promise((resolve) => {
+      this.releases ??= []
+      this.releases.push(resolve)
+    })
+  }
+
+  /**
+   * The connection is lost, or half of it.
+   *
+   * @returns whether the session goes on without it
+   */
+  private loses(reason: string | undefined): boolean {
+    if (this.over || this.footerSent || this.waiting) return this.waiting
+    let goesOn = false
+    for (let outlet = this.outlet; outlet !== undefined; outlet = outlet.next)
+      if (outlet.lost()) goesOn = true
+    // What was held back until now may have been too much.
+    if (!goesOn || this.over) return false
+    this.log.info('the connection is lost, the session waits for another one', { reason })
+    this.waiting = true
+    this.letGo()
+    return true
+  }
+
+  /** @param error - which the peer is told of, if it still can be */
+  private letGo(error?: StreamError): void {
+    const { connection } = this
+    connection.handler = LET_GO
+    if (error !== undefined) connection.write(`${streamErrorText(error)}</stream:stream>`)
+    connection.end()
+    // What has come and was not worked on is not counted either: the peer sends it again.
+    this.tokenizer.stop()
+    this.tokenizer = ENDED
+    this.holding -= this.congestions
+    this.congestions = 0
+    if (this.holding === 0) for (const resolve of this.releases?.splice(0) ?? []) resolve()
+    this.notReading = false
+    this.inputOver = false
   }
 
   /** The next thing on the wire is a new stream header (RFC 6120 §4.3.3). */
@@ -236,8 +412,12 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
 
   /** Holds back what the peer sends next until a promise has settled. */
   hold(until: Promise<unknown>): void {
-    this.paused()
-    const release = () => this.resumed()
+    if (this.successor !== undefined) {
+      this.successor.hold(until)
+      return
+    }
+    this.holdBack()
+    const release = () => this.goOn()
     until.then(release, release)
   }
 
@@ -254,15 +434,17 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
    */
   close(error?: StreamError): void {
     if (this.footerSent || this.over) return
+    for (let outlet = this.outlet; outlet !== undefined; outlet = outlet.next) outlet.closing()
+    if (this.over) return
     if (!this.headerSent) {
       if (this.streamId === '') this.streamId = newStreamId()
       this.openStream({ id: this.streamId, from: this.host?.name, version: '1.0' })
     }
     if (error !== undefined) {
       this.log.info('closing the stream with an error', { condition: error.condition, text: error.message })
-      this.sendText(streamErrorText(error))
+      this.connection.write(streamErrorText(error))
     }
-    this.sendText('</stream:stream>')
+    this.connection.write('</stream:stream>')
     this.footerSent = true
     this.finish(error?.message)
     if (error !== undefined) {
@@ -276,12 +458,18 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
 
   /** The peer has closed its half of the connection without ending its stream. */
   private endAfterInput(): void {
+    // XEP-0198 §7: that is no end of the session, if it can be resumed.
+    if (this.loses('the peer has closed the connection')) return
     this.close()
     this.connection.end()
   }
 
   /** What the peer has sent could not be worked on. */
   private failed(error: unknown): void {
+    if (this.successor !== undefined) {
+      this.successor.failed(error)
+      return
+    }
     if (this.footerSent) {
       // After our end no error can be told.
       this.connection.end()
@@ -307,6 +495,9 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
     } catch (error) {
       this.log.error('a session could not be ended in order', { error })
     }
+    this.waiting = false
+    for (let { outlet } = this; outlet !== undefined; outlet = outlet.next) outlet.ended()
+    this.outlet = undefined
   }
 }
 
@@ -329,5 +520,5 @@ function newStreamId(): string {
 function streamErrorText(error: StreamError): string {
   const condition = writeElement(error.condition, { xmlns: NS_STREAM_ERRORS }, '')
   const text = new Stanza('text', { xmlns: NS_STREAM_ERRORS, 'xml:lang': 'en' }, error.message).toString()
-  return writeElement('stream:error', {}, condition + (error.message === '' ? '' : text))
+  return writeElement('stream:error', {}, condition + (error.message === '' ? '' : text) + error.detail)
 }

@@ -114,6 +114,11 @@ export class Tokenizer {
     this.scanner.limits = limits
   }
 
+  /** Who is told from now on, of what is left of a chunk that is being read too. */
+  set handler(handler: TokenizerHandler) {
+    this.scanner.handler = handler
+  }
+
   /**
    * Feed bytes. The chunk is not kept.
    *

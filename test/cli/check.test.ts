@@ -130,8 +130,8 @@ describe('warnings', () => {
   it.each([
     [
       'a plugin that Legate does not have',
-      `modules_enabled = { "csi" }\nVirtualHost "capulet.lit"\n`,
-      /prosody\.cfg\.lua:1: modules_enabled: there is no plugin "csi" in Legate yet; it is left out/,
+      `modules_enabled = { "bosh" }\nVirtualHost "capulet.lit"\n`,
+      /prosody\.cfg\.lua:1: modules_enabled: there is no plugin "bosh" in Legate yet; it is left out/,
     ],
     [
       'a module of a component that Legate does not have',

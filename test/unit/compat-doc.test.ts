@@ -13,7 +13,14 @@ const root = new URL('../../', import.meta.url)
 const read = (name: string) => readFileSync(new URL(name, root), 'utf8')
 const document = read('prosody-compat.lua.md')
 /** They declare events of their own. */
-const PLUGINS_WITH_EVENTS = ['plugins/roster/index.ts', 'plugins/presence/index.ts', 'plugins/message.ts']
+const PLUGINS_WITH_EVENTS = [
+  'plugins/roster/index.ts',
+  'plugins/presence/index.ts',
+  'plugins/message.ts',
+  'plugins/smacks/index.ts',
+  'plugins/csi.ts',
+  'plugins/csi_simple/index.ts',
+]
 const folder = mkdtempSync(join(tmpdir(), 'legate-compat-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -64,7 +71,7 @@ describe('prosody-compat.lua.md', () => {
         'plugins/saslauth/authenticator.ts',
         PLUGINS_WITH_EVENTS,
       )
-      .concat('plugins/presence/available.ts')
+      .concat('plugins/presence/available.ts', 'plugins/smacks/streams.ts', 'plugins/smacks/undelivered.ts')
       .map(read)
       .join('\n')
     for (const name of firstColumn(section('Events'))) {

@@ -1,0 +1,205 @@
+/** The stream management of one session: counters, acknowledgements, and waiting for another connection (XEP-0198). */
+
+import {
+  Connection,
+  detached,
+  isStanzaText,
+  Outlet,
+  StreamError,
+  type StreamSession,
+  type Timeout,
+  withDelay,
+  writeElement,
+} from '../../server/index.ts'
+import { AckQueue } from './queue.ts'
+import type { FormerRank } from './undelivered.ts'
+
+/** So many times as many as a session may leave unacknowledged may be on their way to it. */
+const BURST = 10
+/** Characters that may be on their way to it: less than a connection may leave unread, so that all can be sent again. */
+const BURST_SIZE = 1 << 23
+/** Characters that are kept for it. */
+const MOST_SIZE = 1 << 22
+
+/** What a managed stream asks of the plugin. */
+export interface Management {
+  /** Stanzas that may be unacknowledged before an acknowledgement is asked for. */
+  mostUnasked(session: StreamSession): number
+  /** Stanzas that are kept for a session. */
+  readonly queueSize: number
+  /** Makes room for one more of the account that waits. @returns whether there is any */
+  makeRoom(stream: ManagedStream): boolean
+  hibernates(stream: ManagedStream): void
+  queued(stream: ManagedStream, text: string): void
+  ended(stream: ManagedStream): void
+}
+
+/** How a stream may be resumed. */
+export interface Resumption {
+  readonly id: string
+  /** Seconds for which a lost connection is waited for. */
+  readonly seconds: number
+}
+
+export class ManagedStream extends Outlet {
+  readonly place = 0
+  readonly queue: AckQueue
+  xmlns: string
+  readonly resumption: Resumption | undefined
+  /** When an acknowledgement was asked for, in milliseconds since 1970; undefined if none is awaited. */
+  asked: number | undefined
+  /** Whether it has been told of that this takes long. */
+  late = false
+  /** When its connection was lost, in milliseconds since 1970; undefined while it has one. */
+  hibernating: number | undefined
+  /** Of the session, before it became unavailable for its end. */
+  rank: FormerRank = { priority: 0, since: Number.POSITIVE_INFINITY }
+  /** Ends it. */
+  timer: Timeout | undefined
+  private readonly management: Management
+  /** What the session had received when counting began. */
+  private base: number
+  /** What was sent when an acknowledgement was asked for last. */
+  private askedFor = -1
+
+  constructor(
+    session: StreamSession,
+    xmlns: string,
+    resumption: Resumption | undefined,
+    management: Management,
+    { handled = 0, acked = 0 } = {},
+  ) {
+    super(session)
+    this.xmlns = xmlns
+    this.resumption = resumption
+    this.management = management
+    this.base = session.received - handled
+    this.queue = new AckQueue(acked)
+  }
+
+  /** How many stanzas of the client's have been handled. */
+  get handled(): number {
+    return (this.session.received - this.base) >>> 0
+  }
+
+  write(text: string): void {
+    if (!isStanzaText(text)) {
+      if (this.hibernating === undefined) this.pass(text)
+      return
+    }
+    const { queue, management } = this
+    const now = Date.now()
+    if (this.hibernating !== undefined) {
+      const kept = detached(withDelay(text, this.session.host!.name, now))
+      queue.push(kept, now)
+      if (queue.length > management.queueSize || queue.size > MOST_SIZE) this.giveUp()
+      else management.queued(this, kept)
+      return
+    }
+    queue.push(text, now)
+    this.pass(text)
+    this.askIfNeeded()
+    if (queue.length > management.queueSize * BURST || queue.size > BURST_SIZE) this.giveUp()
+  }
+
+  /** Asks for an acknowledgement, unless one is awaited or nothing has been sent since the last. */
+  askIfNeeded(most = this.management.mostUnasked(this.session)): void {
+    const { queue } = this
+    if (this.asked !== undefined || this.hibernating !== undefined || queue.length <= most) return
+    const { sent } = queue
+    // A client that always acknowledges too little would be asked for ever.
+    if (sent === this.askedFor) return
+    this.askedFor = sent
+    this.asked = Date.now()
+    this.pass(writeElement('r', { xmlns: this.xmlns }, ''))
+  }
+
+  /** Answers the client's question. @param handled - what it is told */
+  tellHandled(handled = this.handled): void {
+    if (this.hibernating === undefined)
+      this.pass(writeElement('a', { xmlns: this.xmlns, h: `${handled}` }, ''))
+  }
+
+  /** @returns what is wrong with it, if something is */
+  acknowledged(h: number | undefined): StreamError | undefined {
+    this.asked = undefined
+    this.late = false
+    if (h === undefined) return new StreamError('invalid-xml', "<a/> needs a number of stanzas as its 'h'")
+    const refusal = this.refusalOf(h)
+    if (refusal !== undefined) return refusal
+    this.queue.acknowledge(h)
+    this.askIfNeeded()
+    return undefined
+  }
+
+  /** What is wrong with a counter of the client's (XEP-0198 §6). */
+  refusalOf(h: number): StreamError | undefined {
+    const { acked, length, sent } = this.queue
+    return (h - acked + 2 ** 32) % 2 ** 32 > length ? countTooHigh(this.xmlns, h, sent) : undefined
+  }
+
+  /** Whether more is unacknowledged than should be for long. */
+  get tooMuch(): boolean {
+    return this.queue.length > this.management.queueSize || this.queue.size > MOST_SIZE
+  }
+
+  /** Ends the session, because it does not acknowledge what it is sent. */
+  giveUp(): void {
+    this.session.close(new StreamError('resource-constraint', 'Too many stanzas are not acknowledged'))
+  }
+
+  /**
+   * Goes on over another connection, and sends again what did not arrive (XEP-0198 §5).
+   *
+   * @param over - the session whose connection that is, or the connection itself if another process reads it
+   * @param h - of the client; has been looked at
+   * @param xmlns - that it has resumed with
+   */
+  resume(over: StreamSession | Connection, h: number, xmlns: string): void {
+    this.timer?.cancel()
+    this.timer = undefined
+    this.queue.acknowledge(h)
+    const { session, queue } = this
+    if (over instanceof Connection) session.attach(over)
+    else session.takeOver(over)
+    this.xmlns = xmlns
+    this.hibernating = undefined
+    this.asked = undefined
+    this.late = false
+    this.askedFor = -1
+    const attrs = { xmlns, previd: this.resumption!.id, h: `${this.handled}` }
+    let text = writeElement('resumed', attrs, '')
+    for (const entry of queue.entries()) text += entry.text
+    this.pass(text)
+    this.askIfNeeded(0)
+  }
+
+  override closing(): void {
+    // Rev. 1.5.2 of the specification: so that the client sends nothing twice.
+    this.tellHandled()
+  }
+
+  override lost(): boolean {
+    if (this.resumption === undefined || !this.management.makeRoom(this)) return false
+    this.hibernating = Date.now()
+    this.queue.detach()
+    this.management.hibernates(this)
+    return true
+  }
+
+  override ended(): void {
+    this.timer?.cancel()
+    this.timer = undefined
+    this.management.ended(this)
+  }
+}
+
+/** A client says that it has had more than it was sent. */
+export function countTooHigh(xmlns: string, h: number, sent: number): StreamError {
+  const attrs = { xmlns, h: `${h}`, 'send-count': `${sent}` }
+  return new StreamError(
+    'undefined-condition',
+    `You acknowledged ${h} stanzas, but I only sent you ${sent} so far`,
+    writeElement('handled-count-too-high', attrs, ''),
+  )
+}

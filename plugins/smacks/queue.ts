@@ -1,0 +1,100 @@
+/** What was sent and has not been acknowledged, in its order (XEP-0198 §4). */
+
+import { detached } from '../../server/index.ts'
+
+/** Counters go from here to zero. */
+const MODULUS = 2 ** 32
+/** Entries at the beginning of the lists that are empty, before they are cut off. */
+const MOST_EMPTY = 64
+
+/** One stanza that was not acknowledged. */
+export interface Unacked {
+  readonly text: string
+  /** Milliseconds since 1970 when it was sent, or would have been. */
+  readonly when: number
+}
+
+export class AckQueue {
+  /** How many stanzas the peer has acknowledged, modulo 2^32. */
+  acked: number
+  /** Characters of what is in it. */
+  size = 0
+  private texts: string[] = []
+  private times: number[] = []
+  private first = 0
+
+  /** @param acked - where the counter begins */
+  constructor(acked = 0) {
+    this.acked = acked
+  }
+
+  get length(): number {
+    return this.texts.length - this.first
+  }
+
+  /** How many stanzas were sent, modulo 2^32. */
+  get sent(): number {
+    return (this.acked + this.length) % MODULUS
+  }
+
+  /** When the first one was sent; undefined if there is none. */
+  get oldest(): number | undefined {
+    return this.times[this.first]
+  }
+
+  push(text: string, when: number): void {
+    this.texts.push(text)
+    this.times.push(when)
+    this.size += text.length
+  }
+
+  /**
+   * Takes out what the peer has handled.
+   *
+   * @param h - its counter
+   * @returns whether it can be so; if not, nothing is changed
+   */
+  acknowledge(h: number): boolean {
+    const count = (h - this.acked + MODULUS) % MODULUS
+    if (count > this.length) return false
+    this.acked = h
+    if (count === this.length) {
+      this.texts.length = 0
+      this.times.length = 0
+      this.first = 0
+      this.size = 0
+      return true
+    }
+    for (let i = 0; i < count; i++) {
+      this.size -= this.texts[this.first]!.length
+      this.texts[this.first++] = ''
+    }
+    if (this.first > MOST_EMPTY) {
+      this.texts.splice(0, this.first)
+      this.times.splice(0, this.first)
+      this.first = 0
+    }
+    return true
+  }
+
+  /** All that is in it, in order. */
+  *entries(): Iterable<Unacked> {
+    for (let i = this.first; i < this.texts.length; i++) yield { text: this.texts[i]!, when: this.times[i]! }
+  }
+
+  /** Makes the texts copies of their own: what is kept for long is not to keep what it was received with. */
+  detach(): void {
+    for (let i = this.first; i < this.texts.length; i++) this.texts[i] = detached(this.texts[i]!)
+  }
+
+  clear(): void {
+    this.acknowledge(this.sent)
+  }
+}
+
+/** A counter as a peer writes it; undefined if it is none. */
+export function readCounter(text: string | undefined): number | undefined {
+  if (text === undefined || !/^\d{1,10}$/.test(text)) return undefined
+  const count = Number(text)
+  return count < MODULUS ? count : undefined
+}

@@ -1,0 +1,101 @@
+/** What a session has not acknowledged when it ends: it goes where it would have gone without it (XEP-0198 §4). */
+
+import {
+  endOfTag,
+  errorReply,
+  type Host,
+  NS_CARBONS,
+  NS_MAM,
+  payloadAttributes,
+  restoreStanza,
+  type Stanza,
+  type StreamSession,
+} from '../../server/index.ts'
+import type { Unacked } from './queue.ts'
+
+/** What a session was when it was there. */
+export interface FormerRank {
+  readonly priority: number
+  /** Milliseconds since 1970 since when it is known to have been available with it; infinite if it was not. */
+  readonly since: number
+}
+
+/** Gives back all that a session has not acknowledged, one after the other. It does not fail. */
+export async function giveBack(
+  host: Host,
+  session: StreamSession,
+  rank: FormerRank,
+  unacked: readonly Unacked[],
+): Promise<void> {
+  const times = distinctTimes(unacked, Date.now())
+  // The session is being taken out of the tables now.
+  await undefined
+  for (const [i, { text }] of unacked.entries()) {
+    const when = times[i]!
+    try {
+      await giveBackOne(host, session, rank, text, when)
+    } catch (error) {
+      host.log.error('a message that was not acknowledged could not be kept', {
+        user: session.username,
+        error,
+      })
+    }
+  }
+}
+
+/** Times in the order of the stanzas, each another one, and before all that comes from now on: stores sort by them. */
+function distinctTimes(unacked: readonly Unacked[], now: number): number[] {
+  const times: number[] = []
+  let next = now
+  for (let i = unacked.length - 1; i >= 0; i--) {
+    next = Math.min(unacked[i]!.when, next - 1)
+    times[i] = next
+  }
+  return times
+}
+
+async function giveBackOne(
+  host: Host,
+  session: StreamSession,
+  rank: FormerRank,
+  text: string,
+  when: number,
+): Promise<void> {
+  // Presence is told anew; of subscriptions the roster knows.
+  if (text.startsWith('<presence')) return
+  const stanza = stanzaOf(text)
+  const { type, from } = stanza.attrs
+  if (stanza.name === 'iq') {
+    // RFC 6121 §8.5.3.2.3
+    if (type === 'get' || type === 'set') refuse(host, stanza)
+    return
+  }
+  // RFC 6121 §8.5.3.2.1
+  if (type === 'error' || type === 'headline') return
+  // Somebody else has the original, or the archive.
+  if (from === session.bareJid && isCopy(stanza)) return
+  if ((await host.events.fire('delivery/elsewhere', { session, stanza, when })) === true) return
+  const priority = rank.since <= when ? rank.priority : undefined
+  const taken = await host.events.fire('delivery/failure', { session, stanza, when, priority })
+  if (taken === undefined) refuse(host, stanza)
+}
+
+function refuse(host: Host, stanza: Stanza): void {
+  const { from, to } = stanza.attrs
+  if (from === undefined || to === undefined) return
+  host.server.router.route(errorReply(stanza, 'service-unavailable'), host)
+}
+
+function isCopy(stanza: Stanza): boolean {
+  const { payloadNs } = stanza
+  return payloadNs === NS_CARBONS || payloadNs === NS_MAM
+}
+
+/** The stanza of a text that was sent. */
+function stanzaOf(text: string): Stanza {
+  const end = endOfTag(text, 0)
+  const isEmpty = text.charAt(end - 1) === '/'
+  const name = text.startsWith('<iq') ? 'iq' : 'message'
+  const inner = isEmpty ? '' : text.slice(end + 1, text.lastIndexOf('</'))
+  return restoreStanza({ name, attrs: payloadAttributes(text) as Record<string, string>, inner })
+}
