@@ -53,6 +53,9 @@ class Client(ClientXMPP):
 
     def pushed(self, stanza):
         items = stanza["roster"]["items"]
+        if stanza["type"] == "result":
+            # All that it knows: a server that knows its version of the roster has nothing to add (RFC 6121 2.6).
+            items = {jid: self.client_roster[jid] for jid in self.client_roster.keys() if jid != self.boundjid.bare}
         tell("roster", type=stanza["type"], items={
             str(jid): item["subscription"] for jid, item in items.items()})
 
