@@ -10,6 +10,7 @@ export {
   type SaslStep,
   startExchange,
 } from './auth/sasl.ts'
+export type { ScramHash } from './auth/scram.ts'
 export type { Users } from './auth/users.ts'
 export { bindResource, type ConflictPolicy, unbindResource } from './binding.ts'
 export type { Member } from './cluster/bus.ts'

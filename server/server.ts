@@ -31,6 +31,8 @@ import { TimerWheel } from './timers.ts'
 
 /** Milliseconds that Redis may take to be there before the server starts without it, and refuses what needs it. */
 const REDIS_GRACE_MS = 3000
+/** Seconds between two looks for accounts that were imported without all keys. */
+const MISSING_KEYS_INTERVAL = 60
 /** Milliseconds that sessions have to end when the server stops. */
 const STOP_GRACE_MS = 5000
 /** Milliseconds in which what they have not received must be stored then. */
@@ -111,6 +113,10 @@ export class Server {
         for (const { name } of servedHosts(this.config)) await this.activateHost(name)
       })
       await this.listeners.start()
+      this.timers.every(MISSING_KEYS_INTERVAL, () => {
+        for (const { users } of this.hosts.values())
+          if (users !== undefined) void this.lookForMissingKeys(users)
+      })
     } catch (error) {
       await this.stop()
       throw error
@@ -247,14 +253,26 @@ export class Server {
               'default_iteration_count',
               coreOptions.default_iteration_count,
             ),
+            missingKeys: this.storage.openMap(name, 'accounts'),
           })
         : undefined
+    if (users !== undefined) await this.lookForMissingKeys(users)
     const host = new Host(this, name, declared.type, users)
     this.hosts.set(name, host)
     if (declared.type === 'host') await this.loadTls(name)
     await this.modules.loadAll(host)
     this.cluster?.directory.hostActivated(name)
     this.events.fire('host-activated', { host })
+  }
+
+  /** An import, while the server runs too, may bring accounts that have not all the keys. */
+  private async lookForMissingKeys(users: Users): Promise<void> {
+    try {
+      await users.lookForMissing()
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error
+      this.log.debug('whether accounts lack keys could not be read', { error })
+    }
   }
 
   private deactivateHost(host: Host): void {

@@ -1,6 +1,12 @@
 /** Which mechanisms are offered on a connection, and what they can be bound to. */
 
-import { availableMechanisms, type ChannelBindings, NS_SASL, type StreamSession } from '../../server/index.ts'
+import {
+  availableMechanisms,
+  type ChannelBindings,
+  NS_SASL,
+  type ScramHash,
+  type StreamSession,
+} from '../../server/index.ts'
 import type { SaslModule } from './options.ts'
 
 /** The stream feature that offers these mechanisms (RFC 6120 §6.4.1). Their names have nothing to be escaped. */
@@ -40,16 +46,19 @@ export class Offers {
   private readonly module: SaslModule
   private known: (Offer | undefined)[] = []
   private revision = -1
+  private missing: ReadonlySet<ScramHash> | undefined
 
   constructor(module: SaslModule) {
     this.module = module
   }
 
   to(session: StreamSession): Offer {
-    const { options, server } = this.module
-    if (this.revision !== server.configRevision) {
+    const { host, options, server } = this.module
+    const { missing } = host.users!
+    if (this.revision !== server.configRevision || this.missing !== missing) {
       this.known = []
       this.revision = server.configRevision
+      this.missing = missing
     }
     const { secure } = session
     const channelBindings = secure && options.tls_channel_binding && bindingsOf(session) !== undefined
@@ -78,6 +87,9 @@ export class Offers {
     if (!secure && options.c2s_require_encryption) return []
     const disabled = [...options.disable_sasl_mechanisms]
     if (!secure) disabled.push(...(options.insecure_sasl_mechanisms ?? []))
+    // A client takes the best that is offered, and accounts of another server may have no keys for that.
+    const lacking = ['SHA-256', 'SHA-1'].find((hash) => this.missing?.has(hash as ScramHash))
+    if (lacking !== undefined) disabled.push(`SCRAM-${lacking}`, `SCRAM-${lacking}-PLUS`)
     return availableMechanisms({
       channelBindings,
       plainAllowed: secure || options.allow_unencrypted_plain_auth,

@@ -1,9 +1,17 @@
 /** The accounts of a host. Passwords are kept as SCRAM keys only. */
 
 import { createHash, hash, randomBytes, timingSafeEqual } from 'node:crypto'
-import type { KeyvalStore } from '../storage/index.ts'
+import type { KeyvalStore, MapStore } from '../storage/index.ts'
 import { saslprep } from './saslprep.ts'
-import { deriveKeys, hashLength, hmac, SALT_LENGTH, type ScramHash, type ScramKeys } from './scram.ts'
+import {
+  deriveKeys,
+  hashLength,
+  hmac,
+  SALT_LENGTH,
+  SCRAM_HASHES,
+  type ScramHash,
+  type ScramKeys,
+} from './scram.ts'
 
 /** What is stored of an account. */
 export interface AccountRecord {
@@ -14,6 +22,10 @@ export interface AccountRecord {
   /** Unix time in seconds of the last change of the password. */
   updated: number
 }
+
+/** The same of an account that was imported: another server mostly has the keys of one hash only. */
+export type ImportedRecord = Partial<Pick<AccountRecord, 'SCRAM-SHA-1' | 'SCRAM-SHA-256'>> &
+  Pick<AccountRecord, 'created' | 'updated'>
 
 /** What is stored of the host itself (the user `null`): Base64. */
 interface DecoySecret {
@@ -42,6 +54,12 @@ const MIN_ITERATIONS = 4096
 /** Bytes of a password, prepared; more is an attack, since it is hashed before anybody is authenticated. */
 export const MAX_PASSWORD_LENGTH = 1023
 
+/** What is stored of accounts without keys for a hash, and of the host if it has such accounts: that hash → true. */
+export type MissingKeys = MapStore<true>
+
+/** Accounts without some keys that are looked at to find out what is missing: mostly all lack the same. */
+const LOOKED_AT = 50
+
 /** Logins that are remembered. */
 const REMEMBERED = 10_000
 
@@ -51,8 +69,10 @@ const REMEMBERED = 10_000
  * Every method rejects with a `StorageError` if the store fails.
  */
 export class Users {
-  readonly #store: KeyvalStore<AccountRecord | DecoySecret>
+  readonly #store: KeyvalStore<ImportedRecord | DecoySecret>
+  readonly #missingKeys: MissingKeys | undefined
   readonly #iterations: number
+  #missing: ReadonlySet<ScramHash> = new Set()
   #decoySecret: Promise<Buffer> | undefined
   readonly #rememberKey = randomBytes(32).toString('hex')
   /** User name → keyed hash of what last logged in, the oldest first. */
@@ -61,15 +81,46 @@ export class Users {
   /**
    * @param store the host's store `accounts`; the record of the host itself is used too
    * @param options.iterations of PBKDF2 for new passwords, 4096 at least; 10000 if left out
+   * @param options.missingKeys the host's map of the same name, where imported accounts may lack keys
    * @throws RangeError if iterations is not a whole number from 4096 to 2³¹-1
    */
-  constructor(store: KeyvalStore<AccountRecord>, options: { iterations?: number } = {}) {
+  constructor(
+    store: KeyvalStore<AccountRecord>,
+    options: { iterations?: number; missingKeys?: MissingKeys } = {},
+  ) {
     const iterations = options.iterations ?? DEFAULT_ITERATIONS
     if (!Number.isInteger(iterations) || iterations < MIN_ITERATIONS || iterations > 2 ** 31 - 1) {
       throw new RangeError(`the iteration count is ${iterations}; it has to be ${MIN_ITERATIONS} or more`)
     }
-    this.#store = store as KeyvalStore<AccountRecord | DecoySecret>
+    this.#store = store as KeyvalStore<ImportedRecord | DecoySecret>
     this.#iterations = iterations
+    this.#missingKeys = options.missingKeys
+  }
+
+  /**
+   * The hashes that some accounts have no keys for, as far as is known: with SCRAM of those they could not log in.
+   * Another set each time that it changes.
+   */
+  get missing(): ReadonlySet<ScramHash> {
+    return this.#missing
+  }
+
+  /** Looks again which hashes there are accounts without keys for. */
+  async lookForMissing(): Promise<void> {
+    if (this.#missingKeys === undefined) return
+    const found = new Set<ScramHash>()
+    if ((await this.#missingKeys.getAll(null)).size > 0) {
+      let count = 0
+      for await (const username of this.#missingKeys.users()) {
+        const lacking = await this.#missingKeys.getAll(username)
+        for (const hash of SCRAM_HASHES) if (lacking.has(hash)) found.add(hash)
+        if (++count === LOOKED_AT || found.size === SCRAM_HASHES.length) break
+      }
+      if (found.size === 0)
+        await this.#missingKeys.setKeys(null, { 'SHA-1': undefined, 'SHA-256': undefined })
+    }
+    if (found.size !== this.#missing.size || [...found].some((hash) => !this.#missing.has(hash)))
+      this.#missing = found
   }
 
   async exists(username: string): Promise<boolean> {
@@ -98,6 +149,37 @@ export class Users {
       if (old === undefined || !isAccount(old)) throw notFound()
       return { ...keys, created: old.created, updated: unixTime() }
     })
+    await this.#completed(username)
+  }
+
+  /**
+   * Adds an account with the keys that another server had.
+   *
+   * @throws UserError `exists`
+   */
+  async take(username: string, record: ImportedRecord): Promise<void> {
+    const lacking = SCRAM_HASHES.filter((hash) => record[`SCRAM-${hash}`] === undefined)
+    if (lacking.length > 0 && this.#missingKeys !== undefined) {
+      const missing = Object.fromEntries(lacking.map((hash) => [hash, true as const]))
+      // Before the account, so that nobody finds it without.
+      await Promise.all([username, null].map((user) => this.#missingKeys!.setKeys(user, missing)))
+    }
+    try {
+      await this.#store.update(username, (old) => {
+        if (old !== undefined) throw new UserError('exists', `the user ${username} exists already`)
+        return record
+      })
+    } catch (error) {
+      const existing = await this.read(username)
+      if (existing?.['SCRAM-SHA-1'] !== undefined && existing['SCRAM-SHA-256'] !== undefined)
+        await this.#completed(username)
+      throw error
+    }
+  }
+
+  /** The record of an account as it is stored, for exports. */
+  async read(username: string): Promise<ImportedRecord | undefined> {
+    return readAccount(await this.#store.get(username))
   }
 
   /**
@@ -119,14 +201,17 @@ export class Users {
 
   /**
    * Checks a password as it was typed. It takes the same time whether or not there is such a user, unless the
-   * password is right and was so before: then it is quick.
+   * password is right and was so before (then it is quick), or the account has keys of another server's making.
    *
    * @throws WorkLimitError if too many passwords wait to be checked
    */
   async verifyPassword(username: string, password: string): Promise<boolean> {
     const prepared = preparePassword(password, 'query')
     if (prepared === undefined) return false
-    const stored = readAccount(await this.#store.get(username))?.['SCRAM-SHA-256']
+    const account = readAccount(await this.#store.get(username))
+    const hash: ScramHash =
+      account !== undefined && account['SCRAM-SHA-256'] === undefined ? 'SHA-1' : 'SHA-256'
+    const stored = account?.[`SCRAM-${hash}`]
 
     // The stored key is in the hash: after a change of the password it fits no more. Made for everybody.
     const fingerprint = sha256(`${this.#rememberKey}|${stored?.storedKey}|${prepared}`)
@@ -134,13 +219,15 @@ export class Users {
     if (stored !== undefined && remembered !== undefined && timingSafeEqual(remembered, fingerprint))
       return true
 
-    const decoy = await this.#decoy(username, 'SHA-256')
+    const decoy = await this.#decoy(username, hash)
     const keys = stored ?? decoy
     const salt = Buffer.from(keys.salt, 'base64')
-    const derived = await deriveKeys('SHA-256', prepared, keys.iterations, salt)
+    const derived = await deriveKeys(hash, prepared, keys.iterations, salt)
     // A decoy's stored key is the hash of nothing that anybody has.
     if (!equal(derived.storedKey, keys.storedKey)) return false
     this.#remember(username, fingerprint)
+    if (account?.['SCRAM-SHA-1'] === undefined || account['SCRAM-SHA-256'] === undefined)
+      await this.#complete(username, prepared, keys).catch(() => {}) // it is tried again at the next login
     return true
   }
 
@@ -151,10 +238,45 @@ export class Users {
   async keysFor(username: string, hash: ScramHash): Promise<ScramKeys> {
     const account = readAccount(await this.#store.get(username))
     const decoy = await this.#decoy(username, hash)
-    return account === undefined ? decoy : account[`SCRAM-${hash}`]
+    if (account === undefined) return decoy
+    const keys = account[`SCRAM-${hash}`]
+    // It was imported a moment ago. Nobody gets in with the decoy's; the next try finds the hash offered no more.
+    if (keys === undefined && !this.#missing.has(hash)) this.#missing = new Set([...this.#missing, hash])
+    return keys ?? decoy
   }
 
-  async #derive(password: string): Promise<Pick<AccountRecord, 'SCRAM-SHA-1' | 'SCRAM-SHA-256'>> {
+  /** Makes the keys that an account lacks, now that its password is known. */
+  async #complete(username: string, prepared: string, proven: ScramKeys): Promise<void> {
+    const made = {
+      'SCRAM-SHA-1': await deriveKeys('SHA-1', prepared, this.#iterations),
+      'SCRAM-SHA-256': await deriveKeys('SHA-256', prepared, this.#iterations),
+    }
+    const record = await this.#store.update(username, (old) => {
+      if (old === undefined || !isAccount(old)) return old
+      // Another password may have been set meanwhile.
+      const isSame = [old['SCRAM-SHA-1'], old['SCRAM-SHA-256']].some(
+        (keys) => keys?.storedKey === proven.storedKey,
+      )
+      return isSame ? { ...made, ...old } : old
+    })
+    const account = readAccount(record)
+    if (account?.['SCRAM-SHA-1'] !== undefined && account['SCRAM-SHA-256'] !== undefined)
+      await this.#completed(username)
+  }
+
+  /** An account has keys for every hash. */
+  async #completed(username: string): Promise<void> {
+    if (this.#missingKeys === undefined) return
+    const lacking = await this.#missingKeys.getAll(username)
+    if (lacking.size === 0) return
+    await this.#missingKeys.setKeys(
+      username,
+      Object.fromEntries([...lacking.keys()].map((hash) => [hash, undefined])),
+    )
+    await this.lookForMissing()
+  }
+
+  async #derive(password: string): Promise<Record<'SCRAM-SHA-1' | 'SCRAM-SHA-256', ScramKeys>> {
     const prepared = preparePassword(password, 'stored')
     if (prepared === undefined) {
       throw new UserError(
@@ -184,7 +306,7 @@ export class Users {
 
   async #loadDecoySecret(): Promise<Buffer> {
     try {
-      const read = (record: AccountRecord | DecoySecret | undefined) =>
+      const read = (record: ImportedRecord | DecoySecret | undefined) =>
         record !== undefined && 'decoySecret' in record ? record : undefined
       const stored =
         read(await this.#store.get(null)) ??
@@ -221,12 +343,12 @@ export function preparePassword(password: string, use: 'query' | 'stored'): stri
   return Buffer.byteLength(prepared) <= MAX_PASSWORD_LENGTH ? prepared : undefined
 }
 
-function readAccount(record: AccountRecord | DecoySecret | undefined): AccountRecord | undefined {
+function readAccount(record: ImportedRecord | DecoySecret | undefined): ImportedRecord | undefined {
   return record !== undefined && isAccount(record) ? record : undefined
 }
 
-function isAccount(record: AccountRecord | DecoySecret): record is AccountRecord {
-  return 'SCRAM-SHA-256' in record
+function isAccount(record: ImportedRecord | DecoySecret): record is ImportedRecord {
+  return 'SCRAM-SHA-256' in record || 'SCRAM-SHA-1' in record
 }
 
 function equal(a: string, b: string): boolean {

@@ -12,7 +12,7 @@ import { readConfig } from './config-file.ts'
 import { type ConfiguredStorage, openConfigured } from './configured-storage.ts'
 import { CommandError, EXIT } from './failure.ts'
 import { plural } from './findings.ts'
-import { becomeOwnerOf } from './owner.ts'
+import { becomeOwnerOf, tellWhoseItIs } from './owner.ts'
 import { askPassword } from './password.ts'
 import { askServer, NotRunning } from './running-server.ts'
 
@@ -176,17 +176,15 @@ async function work(
       'default_iteration_count',
       coreOptions.default_iteration_count,
     )
-    const users = new Users(storage.openKeyval(account.host, 'accounts'), { iterations })
+    const users = new Users(storage.openKeyval(account.host, 'accounts'), {
+      iterations,
+      missingKeys: storage.openMap(account.host, 'accounts'),
+    })
     await act({ config, users, storage })
   } finally {
     await storage.close()
   }
-  if (isNew && process.geteuid?.() === 0) {
-    console.error(
-      `The data folder ${folder} was made and belongs to root. If the server runs as another user, give it to ` +
-        `that user: chown -R USER ${folder}`,
-    )
-  }
+  if (isNew) tellWhoseItIs(folder)
   return EXIT.ok
 }
 

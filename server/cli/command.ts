@@ -6,7 +6,9 @@ import { addUser, changePassword, deleteUser, register } from './accounts.ts'
 import { check } from './check.ts'
 import { CONFIG_PLACES } from './config-file.ts'
 import { delegations } from './delegations.ts'
+import { exportAccounts } from './export.ts'
 import { EXIT, explain } from './failure.ts'
+import { importAccounts } from './import.ts'
 import { reload } from './reload.ts'
 import { start } from './start.ts'
 import { status } from './status.ts'
@@ -22,6 +24,11 @@ interface Options {
   disconnect?: boolean
   workers?: number
   worker?: number
+  fromProsody?: boolean
+  host?: string
+  user?: string
+  replace?: boolean
+  dryRun?: boolean
 }
 
 const program = new Command('legate')
@@ -75,6 +82,8 @@ function workerCount(text: string): number {
 }
 
 const JSON_OPTION = new Option('--json', 'Write JSON, for programs.')
+const HOST_OPTION = new Option('--host <host>', 'Only accounts of this host.')
+const USER_OPTION = new Option('--user <user>', 'Only this account: a JID, or with --host a user name.')
 
 command(
   'start',
@@ -146,6 +155,33 @@ command(
   'Delete an account with all that is stored of it.',
   'Delete an account with all that is stored of it. A running server ends its sessions.',
   (config, [jid = '']) => deleteUser(config, jid),
+)
+
+command(
+  'import <path>',
+  'Take over accounts from a file, or from Prosody.',
+  'Take over accounts, with their passwords, contacts and messages, from a file of the Portable Import/Export Format ' +
+    '(XEP-0227; "-" is standard input), or with --from-prosody from the data folder of a Prosody. Of an account ' +
+    'everything is taken over or nothing: what stands in the way is told, with file and line, the other accounts are ' +
+    'imported, and the exit code is 1. Accounts that are there already stay as they are, so that an import can be ' +
+    'repeated.',
+  (config, [path = ''], { fromProsody = false, host, user, replace = false, dryRun = false }) =>
+    importAccounts(config, { path, prosody: fromProsody, host, user, replace, dryRun }),
+  new Option('--from-prosody', 'The path is the data_path of a Prosody with storage = "internal".'),
+  HOST_OPTION,
+  USER_OPTION,
+  new Option('--replace', 'Accounts that are there already give way. The server has to be stopped.'),
+  new Option('--dry-run', 'Read everything, tell what would not work, and change nothing.'),
+)
+command(
+  'export <file>',
+  'Write accounts to a file.',
+  'Write accounts, with their passwords (as SCRAM keys), contacts and messages, to a file of the Portable ' +
+    'Import/Export Format (XEP-0227; "-" is standard output). Only its owner can read the file: who has it can try ' +
+    'passwords on it.',
+  (config, [path = ''], { host, user }) => exportAccounts(config, { path, host, user }),
+  HOST_OPTION,
+  USER_OPTION,
 )
 
 // Who reads our output may go first, as in `legate check | head`.

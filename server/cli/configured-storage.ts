@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Config } from '../config/index.ts'
 import { dataPathOf, redisSettingsOf, storageKindOf, storageKindsOf } from '../server.ts'
 import { ChosenStorage } from '../storage/chosen.ts'
-import type { KeyvalStore } from '../storage/index.ts'
+import type { KeyvalStore, MapStore, StorageDriver } from '../storage/index.ts'
 import { STORAGE_FILE } from './reading.ts'
 
 /** Milliseconds that Redis may take to be there. */
@@ -14,6 +14,7 @@ const REDIS_MS = 5000
 /** What commands do with a storage. */
 export interface ConfiguredStorage {
   openKeyval<T>(host: string, store: string): KeyvalStore<T>
+  openMap<T>(host: string, store: string): MapStore<T>
   /** In each of the storages that the host has stores in. */
   purgeUser(host: string, user: string): Promise<void>
   close(): Promise<void>
@@ -44,6 +45,7 @@ export async function openConfigured(config: Config, host: string): Promise<Conf
   }
   return {
     openKeyval: (...store) => storage.openKeyval(...store),
+    openMap: (...store) => storage.openMap(...store),
     async purgeUser(...user) {
       const kinds = storageKindsOf(config, host)
       await storage.prepare(
@@ -54,4 +56,27 @@ export async function openConfigured(config: Config, host: string): Promise<Conf
     },
     close: () => storage.close(),
   }
+}
+
+/**
+ * Opens what keeps the stores of hosts, all of it but what is in memory.
+ *
+ * @throws StorageError if it can not be used, also `unavailable` if Redis does not answer
+ */
+export async function openStoragesOf(config: Config, hosts: readonly string[]): Promise<StorageDriver> {
+  const storage = new ChosenStorage(
+    { path: dataPathOf(config), redis: redisSettingsOf(config) },
+    (...store) => storageKindOf(config, ...store),
+  )
+  const kinds = new Set(hosts.flatMap((host) => storageKindsOf(config, host)))
+  try {
+    await storage.prepare(
+      [...kinds].filter((kind) => kind !== 'memory'),
+      REDIS_MS,
+    )
+  } catch (error) {
+    await storage.close()
+    throw error
+  }
+  return storage
 }

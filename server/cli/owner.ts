@@ -25,6 +25,33 @@ export function becomeOwnerOf(folder: string): string | undefined {
   return nameOf(owner.uid)
 }
 
+/**
+ * Does something as the owner of a folder, and goes on as who this process was: what it makes there is the owner's,
+ * while files that the owner may not see can be read and written before and after.
+ */
+export async function asOwnerOf<T>(folder: string, act: () => Promise<T>): Promise<T> {
+  const owner = process.geteuid?.() === 0 ? ownerOf(folder) : undefined
+  if (owner === undefined || owner.uid === 0) return act()
+  const group = process.getegid!()
+  process.setegid!(owner.gid)
+  process.seteuid!(owner.uid)
+  try {
+    return await act()
+  } finally {
+    process.seteuid!(0)
+    process.setegid!(group)
+  }
+}
+
+/** Tells root, who has made a data folder, that the server may not be able to use it. */
+export function tellWhoseItIs(folder: string): void {
+  if (process.geteuid?.() !== 0) return
+  console.error(
+    `The data folder ${folder} was made and belongs to root. If the server runs as another user, give it to ` +
+      `that user: chown -R USER ${folder}`,
+  )
+}
+
 function ownerOf(folder: string): { uid: number; gid: number } | undefined {
   try {
     return statSync(folder)

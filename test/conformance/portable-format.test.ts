@@ -1,0 +1,304 @@
+// XEP-0227 (Portable Import/Export Format), over every storage: what is read, what is refused and where, and that an
+// export that is imported gives the same export.
+
+import { describe, expect, it } from 'vitest'
+import type { KeptStanza } from '../../server/stanza/kept.ts'
+import { openStorage } from '../../server/storage/index.ts'
+import { document, exportText, importHost, importText } from '../shared/migration.ts'
+import { describeStorages } from '../shared/storage-kinds.ts'
+
+const KEYS = `<scram-credentials xmlns='urn:xmpp:pie:0#scram' mechanism='SCRAM-SHA-1'><iter-count>10000</iter-count>
+  <salt>TmFDbE5hQ2xO</salt><server-key>0pXWGK0GZJ6TR73AIUN3ITYtA1g=</server-key>
+  <stored-key>Q6qT/SbybblGCZz8e8eSfCJOQic=</stored-key></scram-credentials>`
+
+/** All examples of XEP-0227 §3 that this server has a place for, and some more. */
+const EVERYTHING = document(`<user name='juliet'>
+  ${KEYS}
+  <query xmlns='jabber:iq:roster'>
+    <item jid='romeo@montague.net' name='Romeo &amp; &#x3c;more>' subscription='both'><group>Friends</group></item>
+    <item jid='nurse@capulet.lit' ask='subscribe'/>
+  </query>
+  <offline-messages>
+    <message xmlns='jabber:client' from='romeo@montague.net/orchard' to='juliet@capulet.lit/balcony' type='chat' xml:lang='en'>
+      <body>Neither, <![CDATA[fair <saint>]]></body>
+      <delay xmlns='urn:xmpp:delay' from='capulet.lit' stamp='1987-07-21T00:32:29Z'>Offline Storage</delay>
+    </message>
+  </offline-messages>
+  <query xmlns="jabber:iq:private"><exodus xmlns="exodus:prefs"><defaultnick>Hamlet</defaultnick></exodus></query>
+  <vCard xmlns='vcard-temp'><FN>Juliet Capulet</FN></vCard>
+  <presence xmlns='jabber:client' type='subscribe' id='xk3h1v69' from='mercutio@montague.net'>
+    <nick xmlns="http://jabber.org/protocol/nick">Mercutio</nick>
+  </presence>
+  <blocklist xmlns='urn:xmpp:blocking'><item jid='tybalt@example.com'/><item jid='spam.example'/></blocklist>
+  <prefs xmlns='urn:xmpp:mam:2' default='roster'><always><jid>a@b.c</jid></always><never/></prefs>
+  <archive xmlns='urn:xmpp:pie:0#mam'>
+    <result xmlns='urn:xmpp:mam:2' id='28482-98726-73623'><forwarded xmlns='urn:xmpp:forward:0'>
+      <delay xmlns='urn:xmpp:delay' stamp='2010-07-10T23:08:25Z'/>
+      <message xmlns='jabber:client' to='juliet@capulet.lit/balcony' from='romeo@montague.lit/orchard' type='chat'>
+        <body>Call me but love</body><x:y xmlns:x='urn:x' x:a='"1"'><z xmlns=''/></x:y>
+      </message></forwarded></result>
+    <result xmlns='urn:xmpp:mam:2' id='5d398-28273-f7382'><forwarded xmlns='urn:xmpp:forward:0'>
+      <delay xmlns='urn:xmpp:delay' stamp='2010-07-10T23:08:25Z'/>
+      <message xmlns='jabber:client' to='nurse@capulet.lit' from='juliet@capulet.lit/balcony' id='8'><body>Later</body></message>
+    </forwarded></result>
+  </archive>
+</user><user name='nurse'>${KEYS}</user>`)
+
+describeStorages('XEP-0227 over', (_, open) => {
+  it('§3: everything of an account arrives in the stores', async () => {
+    const storage = await open()
+    expect(await importText(storage, EVERYTHING)).toEqual({
+      counts: { imported: 2, existing: 0, failed: 0, archived: 2, offline: 1 },
+      failed: [],
+      noted: [],
+      stopped: undefined,
+    })
+    const { stores, users } = importHost(storage, 'capulet.lit')
+    expect(await stores.roster.get('juliet')).toMatchObject({
+      items: [
+        { jid: 'romeo@montague.net', name: 'Romeo & <more>', subscription: 'both', groups: ['Friends'] },
+        { jid: 'nurse@capulet.lit', subscription: 'none', ask: true },
+      ],
+      requests: [{ from: 'mercutio@montague.net', id: 'xk3h1v69', count: 1, payloadName: 'nick' }],
+    })
+    expect(await stores.vcard.get('juliet')).toBe('<vCard xmlns="vcard-temp"><FN>Juliet Capulet</FN></vCard>')
+    expect([...(await stores.private.getAll('juliet')).keys()]).toEqual(['exodus:exodus:prefs'])
+    expect(await stores.blocklist.get('juliet')).toEqual({ 'tybalt@example.com': true, 'spam.example': true })
+    expect(await stores.archivePrefs.get('juliet')).toEqual({
+      default: 'roster',
+      always: ['a@b.c'],
+      never: [],
+    })
+    const offline = (await stores.offline.find('juliet', {}, 10)).entries
+    expect(offline).toMatchObject([
+      {
+        when: Date.UTC(1987, 6, 21, 0, 32, 29),
+        value: { name: 'message', attrs: { to: 'juliet@capulet.lit/balcony', 'xml:lang': 'en' } },
+      },
+    ])
+    expect(offline[0]?.value.inner).toContain('<body>Neither, fair &lt;saint&gt;</body>')
+    expect(offline[0]?.value.inner).not.toContain('delay')
+    const archive = (await stores.archive.find('juliet', {}, 10)).entries
+    expect(archive.map((entry) => entry.with)).toEqual(['romeo@montague.lit', 'nurse@capulet.lit'])
+    expect(archive[0]?.value.inner).toContain('<x:y xmlns:x="urn:x" x:a="&quot;1&quot;"><z xmlns=""/></x:y>')
+    expect(await users.read('juliet')).toMatchObject({
+      'SCRAM-SHA-1': { iterations: 10000, storedKey: 'Q6qT/SbybblGCZz8e8eSfCJOQic=' },
+    })
+    // Nothing tells that an import was at it.
+    expect(await stores.marks.get('juliet')).toBeUndefined()
+    await storage.close()
+  })
+
+  it('export → import → export gives the same, however the text is cut', async () => {
+    const storage = await open()
+    await importText(storage, EVERYTHING)
+    const exported = await exportText(storage)
+    for (const cut of [7, 65_536]) {
+      for (const user of ['juliet', 'nurse']) await storage.purgeUser('capulet.lit', user)
+      expect(await exportText(storage)).not.toContain('<user')
+      expect((await importText(storage, exported, cut)).failed).toEqual([])
+      expect(await exportText(storage)).toBe(exported)
+    }
+    await storage.close()
+  })
+
+  it('an account that is broken leaves nothing behind, and the others are imported', async () => {
+    const storage = await open()
+    const message = (body: string) =>
+      `<result xmlns='urn:xmpp:mam:2'><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2010-07-10T23:08:25Z'/><message xmlns='jabber:client' from='a@b.c'><body>${body}</body></message></forwarded></result>`
+    // So many that some are written before it breaks.
+    const many = Array.from({ length: 1200 }, (_, i) => message(String(i))).join('')
+    const text = document(`<user name='juliet'>${KEYS}
+<vCard xmlns='vcard-temp'><FN>J</FN></vCard>
+<archive xmlns='urn:xmpp:pie:0#mam'>${many}
+<result xmlns='urn:xmpp:mam:2'/></archive></user>
+<user name='nurse'>${KEYS}</user>`)
+    const { counts, failed, stopped } = await importText(storage, text)
+    expect(stopped).toBeUndefined()
+    expect(counts).toMatchObject({ imported: 1, failed: 1, archived: 0 })
+    expect(failed).toEqual([
+      expect.stringMatching(
+        /^x\.xml:9:\d+: there is no message in a result .* juliet@capulet\.lit is not imported$/,
+      ),
+    ])
+    const { stores, users } = importHost(storage, 'capulet.lit')
+    expect(await users.exists('nurse')).toBe(true)
+    expect(await users.exists('juliet')).toBe(false)
+    expect(await stores.vcard.get('juliet')).toBeUndefined()
+    expect(await stores.archive.count('juliet', {})).toBe(0)
+    expect(await stores.marks.get('juliet')).toBeUndefined()
+    await storage.close()
+  })
+
+  it('what an import that was killed has left behind is gone with the next', async () => {
+    const storage = await open()
+    const { stores, users } = importHost(storage, 'capulet.lit')
+    await stores.marks.set('juliet', { process: 1, machine: 'another.example' })
+    await stores.vcard.set('juliet', 'half of it')
+    const message: KeptStanza = { name: 'message', attrs: {}, inner: '' }
+    await stores.archive.append('juliet', message, 1, 'a@b.c')
+    // Of this one everything was written.
+    await users.create('nurse', 'pw')
+    await stores.marks.set('nurse', { process: 1, machine: 'another.example' })
+    await stores.vcard.set('nurse', '<vCard xmlns="vcard-temp"/>')
+    await importText(storage, document(''))
+    expect(await stores.vcard.get('juliet')).toBeUndefined()
+    expect(await stores.archive.count('juliet', {})).toBe(0)
+    expect(await stores.vcard.get('nurse')).toBeDefined()
+    expect(await Promise.all(['juliet', 'nurse'].map((user) => stores.marks.get(user)))).toEqual([
+      undefined,
+      undefined,
+    ])
+    await storage.close()
+  })
+
+  it('an account that is there stays as it is, also one that is there twice in the file', async () => {
+    const storage = await open()
+    const card = (name: string) => `<vCard xmlns='vcard-temp'><FN>${name}</FN></vCard>`
+    const twice =
+      document(`<user name='juliet'>${KEYS}${card('1')}</user><user name='juliet'>${KEYS}${card('2')}</user>
+<user name='JULIET'>${KEYS}</user>`)
+    const { counts, failed } = await importText(storage, twice)
+    expect(counts).toMatchObject({ imported: 1, existing: 1, failed: 1 })
+    expect(failed).toEqual([expect.stringContaining('"JULIET" is juliet@capulet.lit here')])
+    const { stores } = importHost(storage, 'capulet.lit')
+    expect(await stores.vcard.get('juliet')).toContain('1')
+    await storage.close()
+  })
+})
+
+describe('XEP-0227: what can not be imported', () => {
+  /** What is told of a user, imported alone. */
+  async function told(content: string): Promise<string> {
+    const storage = openStorage('memory', { path: '' })
+    const { counts, failed, stopped } = await importText(
+      storage,
+      document(`<user name='juliet'>${KEYS}${content}</user>`),
+    )
+    expect(counts).toMatchObject({ imported: 0 })
+    for await (const user of importHost(storage, 'capulet.lit').stores.vcard.users()) throw new Error(user)
+    await storage.close()
+    return stopped ?? failed.join('\n')
+  }
+  const card = "<vCard xmlns='vcard-temp'/>"
+
+  it.each([
+    ['a contact without an address', `<query xmlns='jabber:iq:roster'><item/></query>`, 'is no JID'],
+    [
+      'a state that there is not',
+      `<query xmlns='jabber:iq:roster'><item jid='a@b' subscription='x'/></query>`,
+      'a subscription that there is not: "x"',
+    ],
+    ['keys of the wrong length', KEYS.replace('SHA-1', 'SHA-256'), 'has 20 bytes instead of 32'],
+    ['an iteration count with a leading zero (§3.3)', KEYS.replace('10000', '010000'), 'the iteration count'],
+    [
+      'iterations that would keep the server busy',
+      KEYS.replace('10000', '2000000000'),
+      'the iteration count',
+    ],
+    ['a salt that is no Base64', KEYS.replace('TmFDbE5hQ2xO', '*'), '<salt/>'],
+    [
+      'a time that is none',
+      `<archive xmlns='urn:xmpp:pie:0#mam'><result xmlns='urn:xmpp:mam:2'><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='noon'/><message xmlns='jabber:client'/></forwarded></result></archive>`,
+      'the time of a message',
+    ],
+    [
+      'an iq that waits',
+      `<offline-messages><iq xmlns='jabber:client'/></offline-messages>`,
+      'where a message was expected',
+    ],
+    [
+      'a prefix that is not declared',
+      `<vCard xmlns='vcard-temp'><a:b/></vCard>`,
+      'the prefix "a:" is not declared',
+    ],
+    ['a name that strict parsers refuse', `<vCard xmlns='vcard-temp'><a:b:c/></vCard>`, 'is no name'],
+    [
+      'an element of more than 10 MB',
+      `<vCard xmlns='vcard-temp'>${'x'.repeat(10_000_001)}</vCard>`,
+      'larger than 10 MB',
+    ],
+    ['text where elements belong', `text`, 'there is text'],
+    [
+      'an include from standard input',
+      `<include xmlns='http://www.w3.org/2001/XInclude' href='a.xml'/>`,
+      'includes no files',
+    ],
+  ])('%s', async (_, content, reason) => {
+    const text = await told(card + content)
+    expect(text).toContain(reason)
+    expect(text).toMatch(/^x\.xml:\d+:\d+: .*juliet@capulet\.lit is not imported$/)
+  })
+
+  it.each([
+    [
+      'a document type, and what it would declare',
+      `<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><server-data xmlns='urn:xmpp:pie:0'/>`,
+      'a document type',
+    ],
+    ['an entity that nobody declares', document(`<user name='a'>&b;</user>`), 'Invalid character entity'],
+    ['HTML entities', document(`<user name='a'>&nbsp;</user>`), 'Invalid character entity'],
+    [
+      'a reference to a character that XML does not have',
+      document(`<user name='&#1;'/>`),
+      'Invalid character',
+    ],
+    [
+      'another encoding',
+      `<?xml version='1.0' encoding='ISO-8859-1'?><server-data xmlns='urn:xmpp:pie:0'/>`,
+      'iconv',
+    ],
+    ['a document that is cut off', EVERYTHING.slice(0, -60), 'Unclosed root tag'],
+    ['tags that do not match', document(`<user name='a'></usr>`), 'Unexpected close tag'],
+    ['elements in each other without end', document('<a>'.repeat(300)), 'more than 256 elements'],
+    ['another format', `<roster xmlns='jabber:iq:roster'/>`, 'begins no export'],
+    ['a character that XML does not have', document("<user name='\u0001'/>"), 'U+0001'],
+    ['nothing', '', 'there is nothing in it'],
+  ])('%s', async (_, text, reason) => {
+    const storage = openStorage('memory', { path: '' })
+    const { stopped } = await importText(storage, text)
+    expect(stopped).toContain(reason)
+    expect(stopped).toMatch(/^x\.xml:\d+:\d+: /)
+    await storage.close()
+  })
+
+  it('what is no UTF-8', async () => {
+    const storage = openStorage('memory', { path: '' })
+    const bytes = Buffer.from(document("<user name='\u00e9'/>"), 'latin1')
+    expect((await importText(storage, bytes)).stopped).toMatch(/^x\.xml:\d+: from somewhere after this line/)
+    await storage.close()
+  })
+
+  it('§3: what is not known is told, once, and the rest is imported', async () => {
+    const storage = openStorage('memory', { path: '' })
+    const unknown =
+      "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='x'><item/></items></pubsub>"
+    const text = document(`<user name='a'>${KEYS}${unknown}</user><user name='b'>${KEYS}${unknown}</user>`)
+    const { counts, noted } = await importText(storage, text)
+    expect(counts.imported).toBe(2)
+    expect(noted).toEqual([expect.stringContaining('pubsub"/> is not taken over')])
+    await storage.close()
+  })
+
+  it('§3.8: of privacy lists, whom the default one blocks altogether', async () => {
+    const storage = openStorage('memory', { path: '' })
+    const lists = `<query xmlns='jabber:iq:privacy'><default name='public'/><list name='public'>
+      <item type='jid' value='tybalt@example.com' action='deny' order='1'/>
+      <item type='jid' value='paris@example.com' action='deny' order='2'><message/></item>
+      <item action='allow' order='3'/></list><list name='x'><item type='jid' value='a@b' action='deny' order='1'/></list></query>`
+    await importText(storage, document(`<user name='a'>${KEYS}${lists}</user>`))
+    expect(await importHost(storage, 'capulet.lit').stores.blocklist.get('a')).toEqual({
+      'tybalt@example.com': true,
+    })
+    await storage.close()
+  })
+
+  it('§3.2: of a password keys are made', async () => {
+    const storage = openStorage('memory', { path: '' })
+    await importText(storage, document(`<user name='a' password='secret'/>`))
+    const { users } = importHost(storage, 'capulet.lit')
+    expect(await users.verifyPassword('a', 'secret')).toBe(true)
+    expect(users.missing.size).toBe(0)
+    await storage.close()
+  })
+})
