@@ -155,6 +155,7 @@ class Rounds {
       namespaces: delegatedNamespaces(setup.namespaces),
       tls,
       passwords: setup.passwords,
+      archive: setup.archived !== undefined,
       launcher: launch.server,
     }
     const server =

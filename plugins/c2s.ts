@@ -111,6 +111,9 @@ class C2sProfile implements StreamProfile {
       checkFrom(session, stanza.attrs.from)
       if (this.module.server.router.refuseIq(session, stanza)) return
       result = fire(session, `iq/${stanza.payloadNs}`, stanza.payloadName, stanza)
+    } else if (stanza.name === 'iq' && session.type === 'c2s_unauthed') {
+      // XEP-0077 §3.1.1: an account may be made before there is one to log in with.
+      result = fire(session, `iq/${stanza.payloadNs}`, stanza.payloadName, stanza)
     }
     if (result instanceof Promise) session.hold(result)
     if (result !== undefined) return

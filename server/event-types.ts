@@ -37,6 +37,10 @@ export interface EventTypes {
   'c2s-closed': { readonly session: StreamSession; readonly reason: string | undefined }
   /** A client is silent. A handler that asks it itself returns true, or false of one that has not answered that. */
   'c2s-read-timeout': SessionEvent
+  /** An account is gone, and so are its sessions at this process; on the server. */
+  'user-deleted': { readonly username: string; readonly host: string }
+  /** An account has another password; on the server. */
+  'user-password-changed': { readonly username: string; readonly host: string }
   'component-authenticated': SessionEvent
   'component-disconnected': { readonly session: StreamSession; readonly reason: string | undefined }
   'component-read-timeout': SessionEvent

@@ -1,6 +1,7 @@
 /** What the package exports: a server to embed, and everything that a plugin needs. */
 
 export { default as xml, Element } from '@xmpp/xml'
+export { type EndingSessions, type EndReason, endSessions } from './admin/end-sessions.ts'
 export { type LoginAttempt, LoginThrottle } from './auth/login-throttle.ts'
 export {
   availableMechanisms,
@@ -11,7 +12,8 @@ export {
   startExchange,
 } from './auth/sasl.ts'
 export type { ScramHash } from './auth/scram.ts'
-export type { Users } from './auth/users.ts'
+export { UserError, type UserErrorCode, type Users } from './auth/users.ts'
+export { WorkLimitError } from './auth/work-limit.ts'
 export { bindResource, type ConflictPolicy, unbindResource } from './binding.ts'
 export type { Member } from './cluster/bus.ts'
 export type { Cluster } from './cluster/cluster.ts'

@@ -1,4 +1,5 @@
 // The closed loop: a fixed number of operations is in flight, and each one that completes starts the next.
+import { PageReader } from './archive.ts'
 import type { Client } from './client.ts'
 import { IGNORE, type StanzaReader } from './connection.ts'
 import { OTHER, Skeleton } from './skeleton.ts'
@@ -30,12 +31,11 @@ export interface LoopPlan extends WindowPlan {
   among?: readonly [from: number, to: number]
   /** The Redis of the server, whose commands are counted. */
   redisPort?: number
+  /** Messages in each client's archive. */
+  archived?: number
   /** Length of a delegated answer's payload, as {@link answerPayload} takes it; the usual one if left out. */
   payloadBytes?: number
 }
-
-/** Which clients have got an operation is kept as bits of a number. */
-const MOST_RECEIVERS = 31
 
 /**
  * Runs one warm-up and one window over clients that are logged in.
@@ -66,20 +66,23 @@ class ClosedLoop {
   readonly traffic: Traffic
   /** Bytes that an answer has at least. */
   readonly leastBytes: number
+  private readonly archived: number
   private readonly clients: readonly Client[]
   private readonly window: Window
   private readonly settle: (outcome: WindowResult | Error) => void
   private readonly senders: number
   private readonly lanes: number
   private readonly deliveries: number
-  /** By lane: whose turn it is, the number of its operation, when it was sent, and who is still to get it. */
+  /** By lane: whose turn it is, the number of its operation, when it was sent, and how many are still to get it. */
   private readonly sender: Int32Array
   private readonly sequence: Int32Array
   private readonly sentAt: Float64Array
   private readonly missing: Int32Array
-  /** By sender: its stanza, and where the id stands in it. */
+  /** Where several are to get it: by lane and client, 1 for those that are still to. */
+  private readonly waiting: Uint8Array
+  /** By sender: its stanza, and the places where the id stands in it. */
   private readonly stanzas: Buffer[]
-  private readonly idsAt: number[]
+  private readonly idsAt: number[][]
   private pending = 0
 
   constructor(
@@ -99,26 +102,30 @@ class ClosedLoop {
     this.deliveries = this.traffic.deliveries(clients.length)
     if (plan.inFlight > plan.senders * MOST_SLOTS)
       throw new Error(`a client has ${MOST_SLOTS} requests at most`)
-    if (this.deliveries > MOST_RECEIVERS)
-      throw new Error(`presence reaches ${MOST_RECEIVERS} clients at most`)
     this.sender = Int32Array.from({ length: this.lanes }, (_, lane) => lane % this.senders)
     this.sequence = new Int32Array(this.lanes)
     this.sentAt = new Float64Array(this.lanes)
     this.missing = new Int32Array(this.lanes)
+    this.waiting = new Uint8Array(this.deliveries > 1 ? this.lanes * clients.length : 0)
+    this.archived = plan.archived ?? 0
     const jids = clients.map(({ jid }) => jid)
     const sample = operationId(0, 0, 0)
     const texts = Array.from({ length: this.senders }, (_, sender) =>
       this.traffic.compose(jids, sender, sample),
     )
     this.stanzas = texts.map((text) => Buffer.from(text, 'latin1'))
-    this.idsAt = texts.map((text) => text.indexOf(sample))
+    this.idsAt = texts.map((text) => [...text.matchAll(new RegExp(sample, 'g'))].map(({ index }) => index))
     this.window = new Window(plan, (error) => settle(error), onMark)
   }
 
   start(): void {
     this.clients.forEach(({ connection }, index) => {
       connection.onFailure = this.settle
-      connection.listen(new OperationReader(this, index))
+      connection.listen(
+        this.traffic.paged === true
+          ? new PageReader(this.archived, (bytes, at) => this.deliver(index, bytes, at))
+          : new OperationReader(this, index),
+      )
     })
     const now = performance.now()
     for (let lane = 0; lane < this.lanes; lane++) this.begin(lane, now)
@@ -145,12 +152,14 @@ class ClosedLoop {
     }
     const lane = this.lanes < this.senders ? client % this.lanes : slotIn(bytes, at) * this.senders + client
     const known = lane < this.lanes && this.sender[lane] === client
-    const bit = this.deliveries > 1 ? 1 << receiver : 1
-    if (!known || this.sequence[lane] !== sequenceIn(bytes, at) || (this.missing[lane]! & bit) === 0) {
+    const several = this.deliveries > 1
+    const place = lane * this.clients.length + receiver
+    const due = several ? this.waiting[place] === 1 : this.missing[lane]! > 0
+    if (!known || this.sequence[lane] !== sequenceIn(bytes, at) || !due) {
       throw new Error(`an answer to nothing that was asked: ${bytes.toString('latin1', at, at + ID_LENGTH)}`)
     }
-    this.missing[lane]! &= ~bit
-    if (this.missing[lane] === 0) this.complete(lane)
+    if (several) this.waiting[place] = 0
+    if (--this.missing[lane]! === 0) this.complete(lane)
   }
 
   private complete(lane: number): void {
@@ -171,11 +180,18 @@ class ClosedLoop {
     }
     this.pending++
     this.sentAt[lane] = now
-    this.missing[lane] = this.deliveries > 1 ? ((1 << this.clients.length) - 1) & ~(1 << sender) : 1
+    this.missing[lane] = this.deliveries
+    if (this.deliveries > 1) {
+      const first = lane * this.clients.length
+      this.waiting.fill(1, first, first + this.clients.length)
+      this.waiting[first + sender] = 0
+    }
     const { connection } = this.clients[sender]!
     const start = connection.sendCopy(this.stanzas[sender]!)
     const slot = this.lanes < this.senders ? 0 : (lane / this.senders) | 0
-    writeId(connection.written, start + this.idsAt[sender]!, sender, slot, this.sequence[lane]!)
+    for (const at of this.idsAt[sender]!) {
+      writeId(connection.written, start + at, sender, slot, this.sequence[lane]!)
+    }
   }
 }
 

@@ -20,6 +20,8 @@ const DELEGATION_START = Buffer.from('<delegation')
 const DELEGATION_END = Buffer.from('</delegation></iq>')
 const IQ_END = Buffer.from('</iq>')
 const MESSAGE_END = Buffer.from('</message>')
+const RESULT_START = Buffer.from('<result')
+const RESULT_END = Buffer.from('</result></message>')
 const PRESENCE_END = Buffer.from('</presence>')
 
 /**
@@ -40,8 +42,8 @@ function closeTag(bytes: Buffer, start: number, head: number): Buffer | undefine
   switch (bytes[start + 1]) {
     case 0x69: // <iq: one that wraps another ends later than with the first </iq>
       return startsWith(bytes, head + 1, DELEGATION_START) ? DELEGATION_END : IQ_END
-    case 0x6d:
-      return MESSAGE_END
+    case 0x6d: // <message: so does one from the archive
+      return startsWith(bytes, head + 1, RESULT_START) ? RESULT_END : MESSAGE_END
     case 0x70:
       return PRESENCE_END
     default:

@@ -9,14 +9,18 @@ const LIMIT_MS = 60_000
 const ROSTER_REQUEST = `<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>`
 
 /**
- * Puts all clients into each other's rosters; done when the server has confirmed it to everyone.
+ * Puts all clients into each other's rosters, or the first and the others; done when the server has confirmed it to
+ * everyone.
  * @throws Error when a confirmation does not come
  */
-export async function befriend(clients: readonly Client[]): Promise<void> {
+export async function befriend(clients: readonly Client[], who: 'all' | 'first' = 'all'): Promise<void> {
   const bare = clients.map(({ jid }) => jid.slice(0, jid.indexOf('/')))
+  const [first, ...others] = bare
+  const contactsOf = (index: number) =>
+    who === 'all' ? bare.filter((contact) => contact !== bare[index]) : index === 0 ? others : [first!]
   // One has asked another, who has agreed: all pairs, both ways.
   const agreed = new Set<string>()
-  const expected = clients.length * (clients.length - 1)
+  const expected = bare.reduce((sum, _, index) => sum + contactsOf(index).length, 0)
   if (expected === 0) return
   let timer: NodeJS.Timeout | undefined
   try {
@@ -39,9 +43,7 @@ export async function befriend(clients: readonly Client[]): Promise<void> {
         connection.listen({ quick: () => OTHER, slow })
         // Subscription requests are for clients that want to know of their rosters (RFC 6121 §2.1.3, §3.1.3).
         connection.send(ROSTER_REQUEST)
-        for (const contact of bare) {
-          if (contact !== bare[index]) connection.send(subscriptionPresence('subscribe', contact))
-        }
+        for (const contact of contactsOf(index)) connection.send(subscriptionPresence('subscribe', contact))
       })
     })
   } finally {

@@ -181,6 +181,35 @@ export function chatMessage(to: string, id: string, payload = ''): string {
   )
 }
 
+/** In the body of every message that is archived, before its number. */
+export const ARCHIVE_MARK = 'If music be the food of love, play on'
+/** Digits of that number. */
+export const ARCHIVE_DIGITS = 5
+/** Messages of a page of the archive. */
+export const PAGE_SIZE = 50
+
+/** A chat message for the archive, of some 200 bytes. */
+export function archivedMessage(number: number): string {
+  return (
+    `<message type='chat' id='a${padded(number, ARCHIVE_DIGITS)}' to='orsino@${COMPONENT}'>` +
+    `<body>${archivedText(number)}: give me excess of it, that, surfeiting, the appetite may sicken, and so die.` +
+    `</body></message>`
+  )
+}
+
+/** How the body of an archived message begins. */
+export function archivedText(number: number): string {
+  return `${ARCHIVE_MARK} ${padded(number, ARCHIVE_DIGITS)}`
+}
+
+/** Asks for the last page of the archive (XEP-0313 §4.3). */
+export function pageRequest(id: string): string {
+  return (
+    `<iq type='set' id='${id}'><query xmlns='urn:xmpp:mam:2' queryid='${id}'>` +
+    `<set xmlns='http://jabber.org/protocol/rsm'><max>${PAGE_SIZE}</max><before/></set></query></iq>`
+  )
+}
+
 /** In every presence of the bench. */
 export const PRESENCE_MARK = 'Parting is such sweet sorrow'
 

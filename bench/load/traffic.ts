@@ -9,6 +9,7 @@ import {
   ID_LENGTH,
   MESSAGE_MARK,
   PRESENCE_MARK,
+  pageRequest,
   tellingPresence,
 } from './stanzas.ts'
 
@@ -29,6 +30,8 @@ export interface Traffic {
    * @throws Error when it is a wrong answer, or an error
    */
   idAt(stanza: string, leastBytes: number): number
+  /** Whether what comes are pages of the archive, which a {@link PageReader} reads. */
+  readonly paged?: true
 }
 
 /** Client → server → component → server → client. */
@@ -90,6 +93,15 @@ const presence: Traffic = {
   idAt: (stanza) => operationId(stanza, '<presence', undefined, [PRESENCE_MARK]),
 }
 
+/** Client → server → the last page of the client's archive, as many stanzas. */
+const mamPage: Traffic = {
+  compose: (_jids, _sender, id) => pageRequest(id),
+  reaches: (sender, receiver) => sender === receiver,
+  deliveries: () => 1,
+  idAt: () => -1,
+  paged: true,
+}
+
 /** By name, as the measuring process asks for them. */
 export const TRAFFIC = {
   'delegated-iq': delegatedIq,
@@ -98,6 +110,7 @@ export const TRAFFIC = {
   'message-to-both-halves': messageToBothHalves,
   'large-message-to-both-halves': largeMessageToBothHalves,
   presence,
+  'mam-page': mamPage,
 } as const satisfies Record<string, Traffic>
 
 /** Names of {@link TRAFFIC}. */

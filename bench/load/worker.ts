@@ -1,5 +1,6 @@
 // What the load does when it is asked: it keeps the component, the clients and the idle sessions of one server.
 import { callsBetween, type RedisCalls, RedisFigures } from '../redis-figures.ts'
+import { fillArchives } from './archive.ts'
 import { type Client, type ClientAccount, logIn } from './client.ts'
 import { runClosedLoop } from './closed-loop.ts'
 import { type Component, connectComponent } from './component.ts'
@@ -90,7 +91,8 @@ export class LoadWorker implements Load {
       this.watchClients()
     }
     await this.sessions({ count: setup.bystanders, accounts: spareAccounts })
-    if (setup.roster) await befriend(this.clients)
+    if (setup.roster !== false) await befriend(this.clients, setup.roster === true ? 'all' : 'first')
+    if (setup.archived !== undefined) await fillArchives(this.clients, setup.archived)
     return null
   }
 

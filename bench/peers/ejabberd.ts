@@ -17,5 +17,6 @@ export const ejabberd: BenchPeer = {
       accounts: work.accounts,
       passwords: work.passwords === 'keys' ? 'scram' : 'plain',
       tls: work.tls,
+      archive: work.archive === true,
     }),
 }

@@ -12,6 +12,7 @@ export const floor: BenchPeer = {
   name: 'floor',
   title: () => 'floor (a relay, no XML)',
   available: async () => undefined,
+  lacks: { 'mam-page': 'a relay keeps no archive', 'mam-page-1': 'a relay keeps no archive' },
   start: (work) =>
     retryPorts(2, async ([c2sPort, componentPort]) => {
       const server = await startServer({

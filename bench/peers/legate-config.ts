@@ -28,6 +28,7 @@ export async function writeConfig(
       log: { warn: '*console' },
       modules_enabled: [
         ...['tls', 'roster', 'saslauth', 'disco', 'ping', 'presence', 'message', 'iq', 'delegation'],
+        ...(work.archive === true ? ['mam'] : []),
       ],
       modules_disabled: ['s2s'],
       c2s_require_encryption: false,

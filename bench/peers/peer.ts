@@ -25,6 +25,8 @@ export interface BenchWork {
    * at each login then; `keys` makes SCRAM cheap, but PLAIN derives them. `plain` when left out.
    */
   passwords?: 'plain' | 'keys'
+  /** Whether it archives every message of the accounts (XEP-0313); without, it has no archive. */
+  archive?: boolean
   /** Put before the server's command; binds it to a processor. */
   launcher: readonly string[]
 }

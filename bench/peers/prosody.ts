@@ -24,7 +24,7 @@ export const prosody: BenchPeer = {
       accounts: work.accounts,
       passwords: work.passwords === 'keys' ? 'scram' : 'plain',
       tls: work.tls,
-      modules: ['delegation'],
+      modules: work.archive === true ? ['delegation', 'mam'] : ['delegation'],
       hosts: {
         [HOST]: {
           delegations: Object.fromEntries(work.namespaces.map((name) => [name, { jid: COMPONENT }])),

@@ -14,6 +14,8 @@ export interface LoopShape {
   inFlight: number
   /** Bytes of the payload of a delegated request's answer. 0, or left out: the usual one, of some 300. */
   payloadBytes?: number
+  /** Messages in each client's archive, where pages are asked for. */
+  archived?: number
   /** Share of the usual window's CPU seconds; 1 if left out. */
   windowShare?: number
   /** Operations that warm up at least, where they are dear. */
@@ -51,12 +53,13 @@ export function windowPlan(
 /** Measures server CPU for each operation in a loop, in µs. */
 export function loopMeasure(shape: LoopShape): Scenario['measure'] {
   return async (server, load, settings) => {
-    const { traffic, senders, inFlight, payloadBytes = 0, windowShare } = shape
+    const { traffic, senders, inFlight, payloadBytes = 0, archived, windowShare } = shape
     const plan = windowPlan(server, settings, traffic, windowShare)
     // Every client has had a turn. Where operations are counted, few are enough.
     const least = Math.max(shape.warmUpOperations ?? WARM_UP_OPERATIONS, senders)
     plan.warmUpOperations = Math.min(least, settings.operations ?? least)
-    return measurementOf(await load.ask('loop', { ...plan, traffic, senders, inFlight, payloadBytes }))
+    const loop = { ...plan, traffic, senders, inFlight, payloadBytes }
+    return measurementOf(await load.ask('loop', archived === undefined ? loop : { ...loop, archived }))
   }
 }
 

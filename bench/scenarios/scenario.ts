@@ -37,8 +37,10 @@ export interface Setup {
   readonly bystanders: number
   /** Namespaces delegated to the component, the one of the load among them. */
   readonly namespaces: number
-  /** Whether all clients are in each other's rosters (subscription `both`). */
-  readonly roster: boolean
+  /** Which clients are in each other's rosters (subscription `both`): all, none, or the first and all others. */
+  readonly roster: boolean | 'first'
+  /** Messages in the archive of each client; without, there is no archive. */
+  readonly archived?: number
   /** The form that servers keep passwords in, where they have a choice: see BenchWork. */
   readonly passwords: 'plain' | 'keys'
   /** Scenarios that need a server nobody has used yet get one. */

@@ -45,6 +45,9 @@ export default definePlugin({
     )
 
     // So that it is there when presence is sent.
+    module.hookGlobal('user-deleted', ({ username, host: name }) => {
+      if (name === host.name) lists.forget(username)
+    })
     module.hook('resource-bind', ({ session }) => {
       if (lists.get(session.username!) === undefined)
         session.hold(lists.read(session.username!).catch(() => {}))

@@ -16,7 +16,9 @@ import {
 import { serveAccounts } from './accounts.ts'
 import { answerFor, infoAnswer, nodeOf, sendNode } from './answers.ts'
 import { HostCaps } from './caps.ts'
+import { ClientCaps, type ClientCapsByHost } from './client-caps.ts'
 
+export type { Capabilities, ClientCaps, ClientCapsByHost } from './client-caps.ts'
 export type { AnnouncedIdentity, DiscoFilter } from './info.ts'
 
 /** After all other plugins. */
@@ -76,6 +78,9 @@ export default definePlugin({
     if (host.hostType !== 'host') return
     serveAccounts(module)
     announceCaps(module, caps)
+    const ofClients = module.shared<ClientCapsByHost>('disco/client-caps', () => new Map())
+    ofClients.set(host.name, new ClientCaps(module))
+    module.onUnload(() => ofClients.delete(host.name))
   },
 })
 

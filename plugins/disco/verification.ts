@@ -7,14 +7,29 @@ import { type AnnouncedIdentity, formTypeOf, type Part } from './info.ts'
 /** Ends each part of the string S. */
 const END = '<'
 
+/** What hash functions are called in `<c/>` (the IANA registry of textual names), and by OpenSSL. */
+const HASHES: ReadonlyMap<string, string> = new Map([
+  ['sha-1', 'sha1'],
+  ['sha-224', 'sha224'],
+  ['sha-256', 'sha256'],
+  ['sha-384', 'sha384'],
+  ['sha-512', 'sha512'],
+])
+
+/** Whether a hash function of this name can be checked here. */
+export function isKnownHash(name: string): boolean {
+  return HASHES.has(name)
+}
+
 /**
- * The verification string of a disco#info (XEP-0115 §5.1), by SHA-1.
+ * The verification string of a disco#info (XEP-0115 §5.1).
  *
  * @param parts - of the disco#info, in any order, none twice
+ * @param hashName - one of those that are known; SHA-1 if left out
  * @returns undefined if one of them has in it what ends a part: others with the same string could then be taken
  *   for it, and this for them (XEP-0115 §5.4, the note)
  */
-export function verificationString(parts: readonly Part[]): string | undefined {
+export function verificationString(parts: readonly Part[], hashName = 'sha-1'): string | undefined {
   const identities: AnnouncedIdentity[] = []
   const features: string[] = []
   const forms: [formType: string, form: Element][] = []
@@ -37,7 +52,7 @@ export function verificationString(parts: readonly Part[]): string | undefined {
   ]
   if (ended.some((part) => part.includes(END))) return undefined
   const text = ended.map((part) => part + END).join('')
-  return createHash('sha1').update(text).digest('base64')
+  return createHash(HASHES.get(hashName)!).update(text).digest('base64')
 }
 
 /** The fields of a form other than its FORM_TYPE: the name of each, then its values. */
@@ -57,7 +72,7 @@ function fields(form: Element): string[] {
 }
 
 /** The order i;octet (RFC 4790 §9.3). That of strings differs from it beyond U+FFFF. */
-function octets(one: string, other: string): number {
+export function octets(one: string, other: string): number {
   return Buffer.compare(Buffer.from(one), Buffer.from(other))
 }
 

@@ -261,6 +261,9 @@ function servePreferences(module: MamModule, preferences: AllPreferences): void 
   if (cluster !== undefined) {
     module.onUnload(cluster.calls.on(callName, (username) => preferences.forget(username as string)))
   }
+  module.hookGlobal('user-deleted', ({ username, host }) => {
+    if (host === module.host.name) preferences.forget(username)
+  })
   module.hook(`iq-get/self/${NS_MAM}:prefs`, async ({ origin, stanza }) => {
     const current = await preferences.read((origin as StreamSession).username!)
     origin.send(reply(stanza, preferencesElement(current)))

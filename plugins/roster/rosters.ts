@@ -134,6 +134,23 @@ export class Rosters {
   }
 
   /**
+   * Takes everything off the roster of an account that is gone, without telling its sessions.
+   *
+   * @returns what was on it
+   * @throws StorageError (as a rejection)
+   */
+  clear(username: string): Promise<ReadonlyRoster> {
+    return this.enqueue(username, async () => {
+      const roster = Roster.decode(await this.store.get(username))
+      await this.store.set(username, undefined)
+      this.keep(username, Roster.decode(undefined))
+      this.others?.changed(username)
+      for (const jid of roster.items.keys()) this.onItemChanged?.(username, jid, undefined)
+      return roster
+    })
+  }
+
+  /**
    * Runs work that changes the account's roster and then tells the contact, whose roster changes with it. While
    * it runs, the contact does nothing of the kind; otherwise an approval and a cancellation could cross, and the
    * one believe to be seen by the other who does not see them.

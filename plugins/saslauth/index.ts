@@ -23,7 +23,9 @@ const BIND_FEATURE = `<bind xmlns='${NS_BIND}'><required/></bind>`
 const SESSION_FEATURE = `<session xmlns='${NS_SESSION}'><optional/></session>`
 
 /** RFC 6120 §7.6 */
-function bind(module: SaslModule, session: StreamSession, stanza: Stanza): true | Promise<true> {
+function bind(module: SaslModule, session: StreamSession, stanza: Stanza): true | Promise<true> | undefined {
+  // RFC 6120 §7.1: the stream ends for who has not authenticated.
+  if (session.type === 'c2s_unauthed') return undefined
   if (session.type !== 'c2s_unbound' || stanza.attrs.type !== 'set') {
     session.send(errorReply(stanza, 'not-allowed', 'A resource is bound once, with an IQ of type set'))
     return true

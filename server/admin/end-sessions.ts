@@ -3,6 +3,7 @@
 import type { Host } from '../host.ts'
 import type { Server } from '../server.ts'
 import { StreamError } from '../stream/errors.ts'
+import type { StreamSession } from '../stream/session.ts'
 
 /** Milliseconds that a client has to end its stream. */
 const GRACE = 6000
@@ -15,6 +16,8 @@ const REASONS = {
   },
 } as const
 
+const EVENTS = { deleted: 'user-deleted', password: 'user-password-changed' } as const
+
 /** Why sessions are ended. */
 export type EndReason = keyof typeof REASONS
 
@@ -25,19 +28,37 @@ export interface EndingSessions {
   readonly gone: Promise<void>
 }
 
-/** Ends all sessions of an account, those without a resource too. */
-export function endSessions(server: Server, host: Host, username: string, reason: EndReason): EndingSessions {
+/**
+ * Ends all sessions of an account at this process, those without a resource too, and tells plugins why:
+ * `user-deleted` or `user-password-changed`.
+ *
+ * @param but - one that stays
+ */
+export function endSessions(
+  server: Server,
+  host: Host,
+  username: string,
+  reason: EndReason,
+  but?: StreamSession,
+): EndingSessions {
   const open = [...server.sessions].filter(
-    (session) => session.host === host && session.username === username && !session.destroyed,
+    (session) =>
+      session.host === host && session.username === username && session !== but && !session.destroyed,
   )
   const { told, logged } = REASONS[reason]
   if (open.length > 0) host.log.info(logged, { account: username, sessions: open.length })
   for (const session of open) session.close(new StreamError('not-authorized', told))
+  server.events.fire(EVENTS[reason], { username, host: host.name })
+  // What the sessions stored after the deletion must not be found by a new account of that name.
   const purge = async (): Promise<void> => {
-    await Promise.all(open.map(({ connection }) => connection.whenGone(GRACE)))
-    // What the sessions stored after the deletion must not be found by a new account of that name.
-    if (reason !== 'deleted' || open.length === 0 || (await host.users?.exists(username)) !== false) return
+    if ((await host.users?.exists(username)) !== false) return
     await server.storage.purgeUser(host.name, username)
   }
-  return { count: open.length, gone: purge() }
+  const ended = async (): Promise<void> => {
+    if (reason === 'deleted' && open.length > 0) await purge()
+    await Promise.all(open.map(({ connection }) => connection.whenGone(GRACE)))
+    // What was under way for them is over as well.
+    if (reason === 'deleted' && open.length > 0) await purge()
+  }
+  return { count: open.length, gone: ended() }
 }

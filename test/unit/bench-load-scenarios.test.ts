@@ -13,7 +13,7 @@ import { tlsFiles } from '../../bench/peers/tls-files.ts'
 import { runRounds } from '../../bench/rounds.ts'
 import { SCENARIOS } from '../../bench/scenarios/index.ts'
 import type { RunSettings, Scenario } from '../../bench/scenarios/scenario.ts'
-import { startServer } from '../shared/server.ts'
+import { startServer, USUAL_PLUGINS } from '../shared/server.ts'
 
 const OPERATIONS = 20
 const MOST_CLIENTS = 160
@@ -46,7 +46,9 @@ describe.each(SECTIONS)('the scenarios of %s', (section) => {
   const own = scenarios.filter((scenario) => scenario.section === section)
 
   it('are measured of the floor', async () => {
-    await measureAll(peer('floor', startFloorHere), own)
+    // It keeps no archive.
+    const possible = own.filter(({ setup }) => setup.archived === undefined)
+    await measureAll(peer('floor', startFloorHere), possible)
   })
 
   it('are measured of Legate', async () => {
@@ -89,11 +91,12 @@ async function startFloorHere({ tls }: BenchWork): Promise<RunningPeer> {
   return { ...floor, pid: process.pid, log: () => '' }
 }
 
-async function startLegateHere({ accounts, namespaces, tls }: BenchWork): Promise<RunningPeer> {
+async function startLegateHere({ accounts, namespaces, tls, archive }: BenchWork): Promise<RunningPeer> {
   const delegations = Object.fromEntries(namespaces.map((name) => [name, { jid: COMPONENT }]))
   const server = await startServer({
     ssl: tls,
     limits: {},
+    modules_enabled: archive === true ? [...USUAL_PLUGINS, 'mam'] : USUAL_PLUGINS,
     virtualHosts: { [HOST]: { delegations } },
     components: { [COMPONENT]: { component_secret: SECRET, modules_enabled: ['delegation'] } },
   })

@@ -20,6 +20,8 @@ const PLUGINS_WITH_EVENTS = [
   'plugins/smacks/index.ts',
   'plugins/csi.ts',
   'plugins/csi_simple/index.ts',
+  'plugins/register_ibr/index.ts',
+  'plugins/user_account_management/index.ts',
 ]
 const folder = mkdtempSync(join(tmpdir(), 'legate-compat-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -72,6 +74,7 @@ describe('prosody-compat.lua.md', () => {
         PLUGINS_WITH_EVENTS,
       )
       .concat('plugins/presence/available.ts', 'plugins/smacks/streams.ts', 'plugins/smacks/undelivered.ts')
+      .concat('server/admin/end-sessions.ts')
       .map(read)
       .join('\n')
     for (const name of firstColumn(section('Events'))) {

@@ -31,6 +31,8 @@ export interface EjabberdOptions {
   passwords?: 'plain' | 'scram'
   /** Files in PEM; with them STARTTLS is offered, and not required. */
   tls?: { key: string; certificate: string }
+  /** Whether every message is archived (mod_mam, in Mnesia). */
+  archive?: boolean
   /** Put before the command, e.g. `['taskset', '-c', '0']`. */
   launcher?: readonly string[]
 }
@@ -166,6 +168,7 @@ function configuration(options: EjabberdOptions, c2sPort: number, componentPort:
       mod_roster: {},
       mod_disco: {},
       mod_ping: {},
+      ...(options.archive === true && { mod_mam: { default: 'always' } }),
       mod_delegation: {
         namespaces: Object.fromEntries(options.namespaces.map((name) => [name, { access: 'delegated' }])),
       },
