@@ -97,7 +97,16 @@ class C2sProfile implements StreamProfile {
       checkFrom(session, stanza.attrs.from)
       // RFC 6120 §8.1.5: the stream's language is the stanza's, unless that has one of its own.
       if (session.lang !== undefined) stanza.attrs['xml:lang'] ??= session.lang
-      this.module.server.router.process(session, stanza)
+      const { router } = this.module.server
+      const { type } = stanza.attrs
+      // An answer says that what came before is handled, too (RFC 6120 §10.1): it waits until that would outlive us.
+      const before =
+        stanza.name === 'iq' && (type === 'get' || type === 'set') ? session.finished(false) : undefined
+      if (before === undefined) router.process(session, stanza)
+      else {
+        const process = () => (session.destroyed ? undefined : router.process(session, stanza))
+        session.hold(before.then(process))
+      }
       return
     }
     if (xmlns === undefined && !isStanzaName(stanza.name)) {

@@ -35,6 +35,9 @@ export default definePlugin({
     const store = module.openStore<LastSeen>('lastactivity')
     module.addFeature(NS_LAST)
 
+    const failed = (username: string) => (error: unknown) =>
+      host.log.warn('when an account was last there could not be kept', { user: username, error })
+
     // However a session ends, its unavailable presence comes by here.
     module.hook(
       'presence/bare',
@@ -43,12 +46,21 @@ export default definePlugin({
         const username = localOf(origin.fullJid ?? '')
         if (username === undefined) return
         const status = statusOf(stanza)
-        store.set(username, { when: now(), status }).catch((error: unknown) => {
-          host.log.warn('when an account was last there could not be kept', { user: username, error })
-        })
+        store.set(username, { when: now(), status }).catch(failed(username))
       },
       10,
     )
+    // Nobody has sent it of those whose process has died. They may be many: one after the other.
+    let writing: Promise<unknown> = Promise.resolve()
+    module.hook('resource-lost', ({ resource: { available, username } }) => {
+      if (!available) return
+      const seen: LastSeen = { when: now(), status: '' }
+      writing = writing
+        .then(() =>
+          store.update(username, (last) => (last !== undefined && last.when > seen.when ? last : seen)),
+        )
+        .catch(failed(username))
+    })
 
     module.hook(`iq-get/bare/${NS_LAST}:query`, async ({ origin, stanza, toSelf }) => {
       const username = localOf(stanza.attrs.to ?? origin.fullJid ?? '')

@@ -122,7 +122,7 @@ function deliverToAccount(module: Module, event: StanzaEvent, bare: string): unk
     case 'headline':
       // To whoever is there, or to nobody: news grow old.
       if (stanza.attrs.to === bare || stanza.attrs.to === undefined) {
-        for (const session of recipients(module, username)) session.send(stanza)
+        for (const session of recipients(module, username)) session.sendAmong(stanza, false)
       }
       return true
     default: {

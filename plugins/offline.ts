@@ -42,6 +42,7 @@ export default definePlugin({
       const session = origin as StreamSession
       session.hold(mailbox.handOver(session))
     })
+    module.onUnload(mailbox.listen())
   },
 })
 
@@ -50,10 +51,23 @@ class Mailbox {
   private readonly store
   /** What is under way for an account; the next waits for it. These promises never reject. */
   private readonly queues = new Map<string, Promise<unknown>>()
+  private readonly callName: string
 
   constructor(module: OfflineModule) {
     this.module = module
     this.store = module.openStore<KeptStanza>('offline', 'archive')
+    this.callName = `offline/kept ${module.host.name}`
+  }
+
+  /** Hears of what other processes have kept. @returns a function that ends it */
+  listen(): () => void {
+    const { cluster } = this.module.server
+    if (cluster === undefined) return () => {}
+    return cluster.calls.on(this.callName, (username) => {
+      const session = this.recipient(username as string)
+      // Not to be waited for: who reads slowly holds up nobody else.
+      if (session !== undefined) void this.handOver(session)
+    })
   }
 
   /** @returns whether the message is not to be refused; it is kept by then */
@@ -69,29 +83,53 @@ class Mailbox {
     when?: number
   }): Promise<boolean> {
     if (!isWorthKeeping(stanza)) return true
-    return this.inTurn(username, async () => {
-      const most = this.module.options.offline_max_messages
-      if (most === 0) return false
-      if ((await this.store.count(username, {})) >= most) {
-        // XEP-0160 §3: the sender learns of it.
-        origin.send(
-          errorReply(stanza, 'service-unavailable', 'Too many messages wait for this account', 'wait'),
-        )
-        return true
-      }
-      await this.store.append(username, keepStanza(stanza), when, stanza.attrs.from ?? '')
-      // Somebody may have come meanwhile, who was told of all that was kept before.
-      const session = this.recipient(username)
-      if (session !== undefined) await this.deliver(session, username)
-      return true
-    })
+    if (this.module.options.offline_max_messages === 0) return false
+    const keeping = this.inTurn(username, () => this.keep(origin, stanza, username, when))
+    // Another process that it comes from does not take it for done before.
+    origin.begin?.(keeping)
+    try {
+      if (!(await keeping)) return true
+    } finally {
+      origin.end?.(keeping)
+    }
+    // Somebody may have come meanwhile, who was told of all that was kept before.
+    const session = this.recipient(username)
+    if (session === undefined) this.tellOthers(username)
+    else await this.handOver(session)
+    return true
+  }
+
+  /** @returns false if there are too many already; the sender has learnt of it then (XEP-0160 §3) */
+  private async keep(origin: Origin, stanza: Stanza, username: string, when: number): Promise<boolean> {
+    if ((await this.store.count(username, {})) >= this.module.options.offline_max_messages) {
+      origin.send(
+        errorReply(stanza, 'service-unavailable', 'Too many messages wait for this account', 'wait'),
+      )
+      return false
+    }
+    await this.store.append(username, keepStanza(stanza), when, stanza.attrs.from ?? '')
+    return true
+  }
+
+  /**
+   * Something is kept for an account. A session that is bound at another process may be available already and have
+   * read all that was kept before; of one that is not bound yet, this is there when it reads.
+   */
+  private tellOthers(username: string): void {
+    const { host, server } = this.module
+    server.cluster?.holders.tell(host, username, this.callName, username)
   }
 
   /** Gives a session all that was kept for its account. It fails only where the log tells of it. */
   async handOver(session: StreamSession): Promise<void> {
     const username = session.username!
     try {
-      await this.inTurn(username, () => this.deliver(session, username))
+      const isDone = await this.inTurn(username, () => this.deliver(session, username))
+      if (isDone) return
+      // It has gone in the midst of it. Others who have been there all the time get the rest.
+      const other = this.recipient(username)
+      if (other !== undefined) await this.handOver(other)
+      else this.tellOthers(username)
     } catch (error) {
       this.module.host.log.error('messages that were kept could not be handed over', {
         user: username,
@@ -107,24 +145,33 @@ class Mailbox {
     return undefined
   }
 
-  private async deliver(session: StreamSession, username: string): Promise<void> {
-    const alone = this.module.server.cluster === undefined
+  /** @returns false if the session has gone before it had everything */
+  private async deliver(session: StreamSession, username: string): Promise<boolean> {
+    const { cluster } = this.module.server
+    if (cluster === undefined) return this.deliverAll(session, username)
+    // Most who come have nothing waiting for them.
+    if ((await this.store.find(username, {}, 1)).entries.length === 0) return true
+    // Resources may have come to several processes at a time: each message is for one of them.
+    const endOfTurn = await cluster.turns.take(`offline ${this.module.host.name} ${username}`)
+    try {
+      return await this.deliverAll(session, username)
+    } finally {
+      endOfTurn()
+    }
+  }
+
+  private async deliverAll(session: StreamSession, username: string): Promise<boolean> {
     for (;;) {
       const { entries, more } = await this.store.find(username, {}, PAGE)
-      for (const { id, when, value } of entries) {
-        if (session.destroyed || !session.available) return
-        // Several processes may be at it for resources of their own: who has removed it hands it over.
-        if (!alone && (await this.store.remove(username, [id])) === 0) continue
-        session.send(this.delayed(value, when))
-      }
-      // Not before they are on their way: a process that dies here has handed them over twice, not never.
-      if (alone)
-        await this.store.remove(
-          username,
-          entries.map(({ id }) => id),
-        )
-      if (!more) return
+      if (entries.length === 0) return true
+      if (session.destroyed || !session.available) return false
+      for (const { value, when } of entries) session.send(this.delayed(value, when))
+      // What is on its way may be removed. A process that dies before that hands it over twice, not never.
       await session.connection.drained()
+      if (session.destroyed) return false
+      const ids = entries.map(({ id }) => id)
+      await this.store.remove(username, ids)
+      if (!more) return true
     }
   }
 

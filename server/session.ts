@@ -21,6 +21,16 @@ export interface Origin {
   sendText?(text: string): void
   /** Holds back what this origin sends next until a handler has finished, so that order is kept. */
   hold?(until: Promise<unknown>): void
+  /**
+   * Something that a stanza of this origin has begun goes on beside the next ones, until {@link end}: a write that
+   * is not durable yet. The answer to an IQ that comes after it waits for it, and so does any other acknowledgement.
+   *
+   * @param elsewhere - another process does it: IQs do not wait for that
+   * @returns how much goes on in this process
+   */
+  begin?(work: object, elsewhere?: boolean): number
+  /** It is done, or has failed. */
+  end?(work: object): void
 }
 
 /** Somebody who is connected, to this process or to another one of a cluster. */

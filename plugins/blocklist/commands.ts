@@ -15,10 +15,16 @@ import {
 import type { Rosters } from '../roster/index.ts'
 import { type BlockLists, blocks } from './lists.ts'
 
-/** What changes are told with to other processes. */
-interface Push {
+/** Milliseconds that other processes have to do what a change asks of them. */
+const OTHERS_MS = 5000
+
+/** What a change of a list asks of each process. */
+interface Change {
   readonly username: string
+  /** What the account's resources are told. */
   readonly text: string
+  /** Contacts who do not see them any more. */
+  readonly hiddenFrom: readonly string[]
 }
 
 /**
@@ -37,22 +43,39 @@ export function serveCommands(
   /** Resources that have asked for the list: they are told of changes (§3.2). */
   const interested = new WeakSet<StreamSession>()
 
-  const push = ({ username, text }: Push): void => {
-    for (const session of host.accounts.get(username)?.sessions.values() ?? []) {
+  const sessionsOf = (username: string) => [...(host.accounts.get(username)?.sessions.values() ?? [])]
+  /** §3.3: who is blocked sees the account leave, in order with what its resources have sent. */
+  const hide = ({ username, hiddenFrom }: Change): void => {
+    for (const session of sessionsOf(username)) {
+      if (!session.available || session.destroyed) continue
+      for (const to of hiddenFrom) {
+        module.send(new Stanza('presence', { type: 'unavailable', from: session.fullJid, to }), session)
+      }
+    }
+  }
+  const push = ({ username, text }: Change): void => {
+    for (const session of sessionsOf(username)) {
       if (!interested.has(session)) continue
       const id = `blocklist-${Math.random().toString(36).slice(2)}`
       session.sendText(writeElement('iq', { type: 'set', id, to: session.fullJid! }, text))
     }
   }
   const callName = `blocklist ${host.name}`
-  const changed = (username: string, text: string): void => {
-    push({ username, text })
-    cluster?.calls.tellAll(callName, { username, text } satisfies Push)
+  /** Resolves when the change holds everywhere. */
+  const changed = async (change: Change): Promise<void> => {
+    hide(change)
+    await cluster?.calls.askAll(callName, change, OTHERS_MS)
   }
   if (cluster !== undefined) {
-    const heard = (data: unknown) => {
-      lists.forget((data as Push).username)
-      push(data as Push)
+    const heard = async (data: unknown): Promise<true> => {
+      const change = data as Change
+      try {
+        await lists.forget(change.username)
+      } finally {
+        hide(change)
+        push(change)
+      }
+      return true
     }
     module.onUnload(cluster.calls.on(callName, heard))
   }
@@ -74,25 +97,23 @@ export function serveCommands(
     if (asked.some((jid) => bareOf(jid) === session.bareJid)) {
       throw new StanzaError('not-acceptable', 'An account can not block itself')
     }
-    const before = await lists.read(username)
     const roster = await rosters.read(username)
-    const after = await lists.update(username, (list) => {
+    const { before, after } = await lists.update(username, (list) => {
       for (const jid of asked) list.add(jid)
       if (list.size > maxItems()) {
         throw new StanzaError('resource-constraint', `Not more than ${maxItems()} addresses can be blocked`)
       }
     })
-    // §3.3: who is blocked sees the account leave.
+    const hiddenFrom: string[] = []
     for (const { jid, subscription } of roster.items.values()) {
       if (subscription !== 'from' && subscription !== 'both') continue
-      if (blocks(before, jid) || !blocks(after, jid)) continue
-      for (const resource of host.resourcesOf(username)) {
-        if (!resource.available || resource.destroyed) continue
-        module.send(new Stanza('presence', { type: 'unavailable', from: resource.fullJid, to: jid }))
-      }
+      if (!blocks(before, jid) && blocks(after, jid)) hiddenFrom.push(jid)
     }
+    const text = writeElement('block', { xmlns: NS_BLOCKING }, itemsOf(asked))
+    const change = { username, text, hiddenFrom }
+    await changed(change)
     answer(session, stanza)
-    changed(username, writeElement('block', { xmlns: NS_BLOCKING }, itemsOf(asked)))
+    push(change)
     return true
   })
 
@@ -100,14 +121,16 @@ export function serveCommands(
     const asked = jidsOf(stanza)
     const session = origin as StreamSession
     const username = session.username!
-    const before = await lists.read(username)
     const roster = await rosters.read(username)
-    const after = await lists.update(username, (list) => {
+    const { before, after } = await lists.update(username, (list) => {
       if (asked.length === 0) list.clear()
       else for (const jid of asked) list.delete(jid)
     })
+    const text = writeElement('unblock', { xmlns: NS_BLOCKING }, itemsOf(asked))
+    const change = { username, text, hiddenFrom: [] }
+    await changed(change)
     answer(session, stanza)
-    changed(username, writeElement('unblock', { xmlns: NS_BLOCKING }, itemsOf(asked)))
+    push(change)
     // §3.4: who may see the account again sees it now, as if it had asked.
     for (const { jid, subscription } of roster.items.values()) {
       if (subscription !== 'from' && subscription !== 'both') continue

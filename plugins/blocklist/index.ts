@@ -35,7 +35,9 @@ export default definePlugin({
   options,
   load(module) {
     const { host } = module
-    const lists = new BlockLists(host, module.openStore<StoredList>('blocklist'))
+    const { cluster } = host.server
+    const lists = new BlockLists(host, module.openStore<StoredList>('blocklist'), () => cluster?.self.id)
+    if (cluster !== undefined) module.onUnload(cluster.calls.onLeft(() => void lists.forgetAll()))
     module.addFeature(NS_BLOCKING)
     serveCommands(
       module,
@@ -61,7 +63,7 @@ export default definePlugin({
     }
     // Presence to contacts, and probes of them, are sent by the server.
     module.hook('presence/contact', ({ session, jid }) => {
-      const list = lists.get(session.username!)
+      const list = lists.lastKnown(session.username!)
       return list !== undefined && blocks(list, jid) ? false : undefined
     })
   },

@@ -8,6 +8,7 @@ import {
   NS_CARBONS,
   NS_CLIENT,
   NS_FORWARD,
+  NS_STANZA_ID,
   reply,
   type Stanza,
   type StanzaEvent,
@@ -15,6 +16,9 @@ import {
   writeElement,
 } from '../../server/index.ts'
 import { isCopied } from './eligible.ts'
+
+/** Milliseconds that other processes have to hear of a resource. */
+const HEARD_MS = 2000
 
 /** A copy on its way to an account's resources. */
 interface Copy {
@@ -38,13 +42,17 @@ export default definePlugin({
     const { cluster } = host.server
     /** Who wants copies, and since when in milliseconds since 1970. */
     const wanting = new WeakMap<StreamSession, number>()
+    /** Ids that messages have in the archives of those who have sent them. */
+    const sentIds = module.shared('mam/sent-ids', () => new WeakMap<Stanza, string>())
     const callName = `carbons ${host.name}`
     const askName = `carbons/had ${host.name}`
     module.addFeature(NS_CARBONS)
 
-    module.hook(`iq-set/self/${NS_CARBONS}:enable`, ({ origin, stanza }) => {
+    module.hook(`iq-set/self/${NS_CARBONS}:enable`, async ({ origin, stanza }) => {
       const session = origin as StreamSession
       if (!wanting.has(session)) wanting.set(session, Date.now())
+      // From now on it gets copies of all, also from processes that may not know yet that it is there.
+      await cluster?.calls.heard(HEARD_MS)
       origin.send(reply(stanza))
       return true
     })
@@ -81,7 +89,7 @@ export default definePlugin({
       // Most accounts have one resource.
       if (isAlone(host, session) || !isCopied(stanza, 'sent')) return undefined
       const { fullJid, username } = session
-      const text = copied(stanza)
+      const text = copied(stanza, idIn(session, sentIds.get(stanza)))
       copyEverywhere({
         username: username!,
         direction: 'sent',
@@ -97,10 +105,12 @@ export default definePlugin({
     const received = ({ origin, stanza }: StanzaEvent): undefined => {
       const to = stanza.attrs.to ?? bareOf(origin.fullJid ?? '')
       const username = localOf(to)
-      if (username === undefined || !isCopied(stanza, 'received')) return undefined
+      if (username === undefined || isOnly(host, username)) return undefined
+      // Where it was before, it has been copied.
+      if (!isCopied(stanza, 'received') || cluster?.returned.has(stanza)) return undefined
       const except = takers(host, username, to)
-      // Nobody is there, or nobody else.
-      if (except.length === 0 || (isOnly(host, username) && cluster === undefined)) return undefined
+      // Nobody is there.
+      if (except.length === 0) return undefined
       // Who writes to the own account has the message: it has been copied as sent.
       if (origin.fullJid !== undefined && bareOf(origin.fullJid) === bareOf(to)) return undefined
       const text = copied(stanza)
@@ -138,17 +148,30 @@ function takers(host: Host, username: string, to: string): string[] {
   return found
 }
 
+/** Whether no more than one resource of an account is bound. */
 function isOnly(host: Host, username: string): boolean {
-  return (host.accounts.get(username)?.sessions.size ?? 0) < 2
+  const elsewhere = host.server.cluster?.directory.resourcesOf(`${username}@${host.name}`).length ?? 0
+  return (host.accounts.get(username)?.sessions.size ?? 0) + elsewhere < 2
 }
 
 function isAlone(host: Host, session: StreamSession): boolean {
-  return session.account?.sessions.size === 1 && host.server.cluster === undefined
+  return session.account?.sessions.size === 1 && isOnly(host, session.username!)
 }
 
-/** A message as it is forwarded. It is of the namespace that clients speak (XEP-0297 §3). */
-function copied(stanza: Stanza): string {
-  return writeElement(stanza.name, { ...stanza.attrs, xmlns: NS_CLIENT }, stanza.inner)
+/** XEP-0359: the id that a message has in the archive of who has sent it. */
+function idIn(session: StreamSession, id: string | undefined): string {
+  return id === undefined
+    ? ''
+    : writeElement('stanza-id', { xmlns: NS_STANZA_ID, by: session.bareJid!, id }, '')
+}
+
+/**
+ * A message as it is forwarded. It is of the namespace that clients speak (XEP-0297 §3).
+ *
+ * @param more - XML to put behind its content
+ */
+function copied(stanza: Stanza, more = ''): string {
+  return writeElement(stanza.name, { ...stanza.attrs, xmlns: NS_CLIENT }, stanza.inner + more)
 }
 
 /** XEP-0280 §7, §8: from the account itself, and of the same type. */

@@ -38,6 +38,8 @@ import { isArchived } from './rules.ts'
 const BEFORE_DELIVERY = 10
 /** Writes of one sender that are under way before it has to wait. */
 const MOST_WRITING = 50
+/** Milliseconds that other processes have to hear of new preferences. */
+const OTHERS_MS = 2000
 
 const options = {
   archive_expires_after: option({
@@ -80,6 +82,7 @@ export default definePlugin({
     const preferences = new AllPreferences(
       module.openStore<Preferences>('archive_prefs'),
       () => module.options.default_archive_policy,
+      () => module.server.cluster?.self.id,
     )
     const recorder = new Recorder(module, archive, preferences, module.exportsOf<Rosters>('roster'))
     for (const feature of [NS_MAM, `${NS_MAM}#extended`, NS_STANZA_ID]) module.addFeature(feature)
@@ -96,9 +99,6 @@ export default definePlugin({
     module.hook('message/full', (event) => recorder.received(event), BEFORE_DELIVERY)
 
     // XEP-0198 §4: what is acknowledged has been written.
-    module.hook('smacks-pre-ack', ({ session, until }) => {
-      for (const done of recorder.underWay(session)) until.push(done)
-    })
 
     serveQueries(module, archive)
     servePreferences(module, preferences)
@@ -114,28 +114,35 @@ class Recorder {
   private readonly rosters: Rosters
   /** Messages that were held up until it was known whether they are to be archived. */
   private readonly decided = new WeakMap<Stanza, boolean>()
-  private readonly writing = new WeakMap<Origin, Set<Promise<void>>>()
+  /** Ids of messages in the archives of those who have sent them, for whoever copies them. */
+  private readonly sentIds: WeakMap<Stanza, string>
 
   constructor(module: MamModule, archive: MessageArchive, preferences: AllPreferences, rosters: Rosters) {
     this.module = module
     this.archive = archive
     this.preferences = preferences
     this.rosters = rosters
+    this.sentIds = module.shared('mam/sent-ids', () => new WeakMap())
   }
 
   sent({ origin, stanza }: StanzaEvent): unknown {
     const { bareJid, username } = origin as StreamSession
     const to = stanza.attrs.to ?? bareJid!
     // What one sends to oneself is archived when it is received.
-    if (bareOf(to) === bareJid || !isArchived(stanza, true)) return undefined
+    if (bareOf(to) === bareJid) return undefined
+    withoutForgedIds(stanza, bareJid!)
+    if (!isArchived(stanza, true)) return undefined
     const again = () => this.module.server.router.process(origin, stanza)
-    return this.decide(stanza, username!, to, again, () => this.write(origin, stanza, username!, to))
+    return this.decide(stanza, username!, to, again, () => {
+      this.sentIds.set(stanza, this.write(origin, stanza, username!, to))
+    })
   }
 
   received({ origin, stanza }: StanzaEvent): unknown {
     const to = stanza.attrs.to ?? bareOf(origin.fullJid ?? '')
     const username = localOf(to)
-    if (username === undefined) return undefined
+    // Where it was before, it has been archived.
+    if (username === undefined || this.module.server.cluster?.returned.has(stanza)) return undefined
     withoutForgedIds(stanza, bareOf(to))
     if (!isArchived(stanza, false)) return undefined
     const from = stanza.attrs.from ?? ''
@@ -187,29 +194,18 @@ class Recorder {
     const when = Date.now()
     const id = newArchiveId(when)
     const writing = this.archive.append(username, keepStanza(stanza), when, bareOf(partner), id)
-    const done: Promise<void> = writing
-      .then(undefined, (error: unknown) => {
+    const done = writing.then(
+      () => origin.end?.(writing),
+      (error: unknown) => {
+        origin.end?.(writing)
         this.module.host.log.error('a message could not be archived', { user: username, error })
-      })
-      .then(() => this.written(origin, done))
-    let underWay = this.writing.get(origin)
-    if (underWay === undefined) {
-      underWay = new Set()
-      this.writing.set(origin, underWay)
-    }
-    underWay.add(done)
+      },
+    )
+    // It is delivered meanwhile, but nothing tells the sender before that it was.
+    const count = origin.begin?.(writing) ?? 0
     // Who sends more than can be written waits; a component, on which many depend, does not.
-    if (underWay.size > MOST_WRITING && origin.type === 'c2s') origin.hold?.(done)
+    if (count > MOST_WRITING && origin.type === 'c2s') origin.hold?.(done)
     return id
-  }
-
-  private written(origin: Origin, done: Promise<void>): void {
-    this.writing.get(origin)?.delete(done)
-  }
-
-  /** What a sender's messages are being written to; these promises do not fail. */
-  underWay(origin: Origin): Iterable<Promise<void>> {
-    return this.writing.get(origin) ?? []
   }
 }
 
@@ -260,6 +256,8 @@ function servePreferences(module: MamModule, preferences: AllPreferences): void 
   const callName = `mam ${module.host.name}`
   if (cluster !== undefined) {
     module.onUnload(cluster.calls.on(callName, (username) => preferences.forget(username as string)))
+    // It may have changed some, and not told.
+    module.onUnload(cluster.calls.onLeft(() => preferences.forgetAll()))
   }
   module.hookGlobal('user-deleted', ({ username, host }) => {
     if (host === module.host.name) preferences.forget(username)
@@ -273,7 +271,8 @@ function servePreferences(module: MamModule, preferences: AllPreferences): void 
     const { username } = origin as StreamSession
     const wanted = readPreferences(stanza.payload!)
     await preferences.set(username!, wanted)
-    cluster?.calls.tellAll(callName, username)
+    // Once it is answered they hold everywhere.
+    await cluster?.calls.askAll(callName, username, OTHERS_MS)
     origin.send(reply(stanza, preferencesElement(wanted)))
     return true
   })

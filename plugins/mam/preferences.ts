@@ -32,41 +32,66 @@ export class AllPreferences {
   private readonly kept = new Map<string, Preferences | null>()
   /** Grows with each change, here or elsewhere. */
   private changes = 0
+  private readonly member: () => string | undefined
+  /** What this process was in the cluster when it read what is in memory. */
+  private readAs: string | undefined
 
-  /** @param fallback - what is done for accounts that have not said anything */
-  constructor(store: KeyvalStore<Preferences>, fallback: () => Policy) {
+  /**
+   * @param fallback - what is done for accounts that have not said anything
+   * @param member - what this process is in the cluster: another one after it was cut off and heard of no changes
+   */
+  constructor(
+    store: KeyvalStore<Preferences>,
+    fallback: () => Policy,
+    member: () => string | undefined = () => undefined,
+  ) {
     this.store = store
     this.fallback = fallback
+    this.member = member
+    this.readAs = member()
   }
 
   /** What an account wants, if that is in memory. */
   get(username: string): Preferences | undefined {
+    if (this.readAs !== this.member()) this.forgetAll()
     const kept = this.kept.get(username)
     return kept === null ? { default: this.fallback(), always: [], never: [] } : kept
   }
 
   /** @throws StorageError (as a rejection) */
   async read(username: string): Promise<Preferences> {
-    while (!this.kept.has(username)) {
+    for (;;) {
+      const known = this.get(username)
+      if (known !== undefined) return known
       const { changes } = this
       const stored = (await this.store.get(username)) ?? null
       // If something was changed meanwhile, what was read may be from before.
       if (changes === this.changes) this.keep(username, stored)
     }
-    return this.get(username)!
   }
 
   /** @throws StorageError (as a rejection) */
   async set(username: string, preferences: Preferences): Promise<void> {
+    const changes = ++this.changes
     await this.store.set(username, preferences)
+    const others = changes !== this.changes
     this.changes++
-    this.keep(username, preferences)
+    // Of two that set them at a time, one is the last.
+    if (others) this.kept.delete(username)
+    else this.keep(username, preferences)
   }
 
   /** Another process has changed them. */
   forget(username: string): void {
     this.changes++
     this.kept.delete(username)
+  }
+
+  /** What other processes have changed may not have been heard. */
+  forgetAll(): void {
+    this.readAs = this.member()
+    this.changes++
+    this.kept.clear()
   }
 
   private keep(username: string, preferences: Preferences | null): void {

@@ -26,8 +26,6 @@ declare module '../../server/event-types.ts' {
     'smacks-hibernation-stanza-queued': { readonly session: StreamSession; readonly text: string }
     /** A client takes long to acknowledge. */
     'smacks-ack-delayed': { readonly session: StreamSession }
-    /** A client is about to be told that what it has sent is handled; `until` takes what has to be done before. */
-    'smacks-pre-ack': { readonly session: StreamSession; readonly until: Promise<unknown>[] }
     /** Whether another resource has had a message that a session has not acknowledged: true, or a promise of it. */
     'delivery/elsewhere': { readonly session: StreamSession; readonly stanza: Stanza; readonly when: number }
     /**
@@ -66,10 +64,7 @@ export default definePlugin({
     for (const xmlns of NAMESPACES) {
       module.hook(`stanza/${xmlns}:enable`, ({ origin, stanza }) => enable(module, streams, origin, stanza))
       module.hook(`stanza/${xmlns}:resume`, ({ origin, stanza }) => resume(streams, relay, origin, stanza))
-      module.hook(
-        `stanza/${xmlns}:r`,
-        ({ origin }) => answer(module, streams.of(origin)) ?? refuse(origin, xmlns),
-      )
+      module.hook(`stanza/${xmlns}:r`, ({ origin }) => answer(streams.of(origin)) ?? refuse(origin, xmlns))
       module.hook(`stanza/${xmlns}:a`, ({ origin, stanza }) => {
         const stream = streams.of(origin)
         if (stream === undefined) return refuse(origin, xmlns)
@@ -131,13 +126,13 @@ function enable(module: SmacksModule, streams: Streams, session: StreamSession, 
 }
 
 /** The client wants to know what has been handled: all that it sent before this, which is done by now. */
-function answer(module: SmacksModule, stream: ManagedStream | undefined): true | undefined {
+function answer(stream: ManagedStream | undefined): true | undefined {
   if (stream === undefined) return undefined
   const { session, handled } = stream
-  const until: Promise<unknown>[] = []
-  module.fireEvent('smacks-pre-ack', { session, until })
-  if (until.length === 0) stream.tellHandled(handled)
-  else Promise.allSettled(until).then(() => stream.tellHandled(handled))
+  // What would be lost with this process is not handled.
+  const durable = session.finished(true)
+  if (durable === undefined) stream.tellHandled(handled)
+  else durable.then(() => stream.tellHandled(handled))
   stream.askIfNeeded()
   return true
 }
@@ -154,6 +149,9 @@ function resume(
   if (h === undefined) return refuse(session, xmlns, 'bad-request')
   const stream = streams.find(session.username, previd)
   if (stream === undefined) return resumeElsewhere(streams, relay, session, previd, h, xmlns)
+  // It is told what has been handled, and sends the rest again: that has to be certain.
+  const durable = stream.session.finished(true)
+  if (durable !== undefined) return durable.then(() => resume(streams, relay, session, stanza))
   const refusal = stream.refusalOf(h)
   if (refusal === undefined) streams.resume(stream, session, h, xmlns)
   // What waits for the client is kept for one that can count.

@@ -59,6 +59,8 @@ export class ManagedStream extends Outlet {
   private readonly management: Management
   /** What the session had received when counting began. */
   private base: number
+  /** How many stanzas the client has been told to be handled. */
+  private told: number
   /** What was sent when an acknowledgement was asked for last. */
   private askedFor = -1
 
@@ -74,6 +76,7 @@ export class ManagedStream extends Outlet {
     this.resumption = resumption
     this.management = management
     this.base = session.received - handled
+    this.told = handled
     this.queue = new AckQueue(acked)
   }
 
@@ -116,6 +119,7 @@ export class ManagedStream extends Outlet {
 
   /** Answers the client's question. @param handled - what it is told */
   tellHandled(handled = this.handled): void {
+    this.told = handled
     if (this.hibernating === undefined)
       this.pass(writeElement('a', { xmlns: this.xmlns, h: `${handled}` }, ''))
   }
@@ -168,6 +172,7 @@ export class ManagedStream extends Outlet {
     this.late = false
     this.askedFor = -1
     const attrs = { xmlns, previd: this.resumption!.id, h: `${this.handled}` }
+    this.told = this.handled
     let text = writeElement('resumed', attrs, '')
     for (const entry of queue.entries()) text += entry.text
     this.pass(text)
@@ -175,8 +180,8 @@ export class ManagedStream extends Outlet {
   }
 
   override closing(): void {
-    // Rev. 1.5.2 of the specification: so that the client sends nothing twice.
-    this.tellHandled()
+    // Rev. 1.5.2 of the specification: so that the client sends nothing twice. It sends again what is not durable yet.
+    this.tellHandled(this.session.finished(true) === undefined ? this.handled : this.told)
   }
 
   override lost(): boolean {

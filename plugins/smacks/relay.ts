@@ -147,7 +147,12 @@ export class Relay {
 
   // For clients of other processes.
 
-  private resumed({ tunnel: name, username, id, h, xmlns, address }: ResumeCall, from: Member): ResumeAnswer {
+  private async resumed(
+    { tunnel: name, username, id, h, xmlns, address }: ResumeCall,
+    from: Member,
+  ): Promise<ResumeAnswer> {
+    // What it is told that has been handled has to be certain.
+    await this.streams.find(username, id)?.session.finished(true)
     const stream = this.streams.find(username, id)
     if (stream === undefined) return false
     if (stream.refusalOf(h) !== undefined) return stream.queue.sent

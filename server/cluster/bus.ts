@@ -26,6 +26,8 @@ export interface Waiting {
    * has been expelled or has left; then the member may also still do it. Called once at most.
    */
   lost(): void
+  /** The member has acknowledged it. */
+  done?(): void
 }
 
 /**

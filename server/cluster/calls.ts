@@ -7,6 +7,9 @@ import { encodeAnswer, encodeCall } from './wire.ts'
 /** Works on a call; what it returns, or what its promise gives, is the answer to who has asked. */
 export type CallHandler = (data: unknown, from: Member) => unknown
 
+/** Nobody has to serve it: that it is answered is all. */
+const HEARD = 'cluster/heard'
+
 interface Question {
   readonly missing: Set<string>
   readonly answers: Map<string, unknown>
@@ -87,6 +90,16 @@ export class Calls {
         this.bus.send(member, text, { lost: () => this.without(member) })
       }
     })
+  }
+
+  /** Asks all other processes, as {@link ask}. */
+  askAll(name: string, data: unknown, milliseconds: number): Promise<ReadonlyMap<string, unknown>> {
+    return this.ask(this.bus.members.keys(), name, data, milliseconds)
+  }
+
+  /** Waits until all other processes have heard what this one has published so far. @param milliseconds - at most */
+  async heard(milliseconds: number): Promise<void> {
+    await this.askAll(HEARD, null, milliseconds)
   }
 
   // What other processes send.

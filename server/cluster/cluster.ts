@@ -7,6 +7,7 @@ import type { AccountSessions, Host } from '../host.ts'
 import type { Logger } from '../log.ts'
 import type { Server } from '../server.ts'
 import type { Peer, Resource } from '../session.ts'
+import type { Stanza } from '../stanza/stanza.ts'
 import { StreamError } from '../stream/errors.ts'
 import type { StreamSession } from '../stream/session.ts'
 import { Bindings } from './bindings.ts'
@@ -42,6 +43,8 @@ export class Cluster implements BusHandler {
   readonly holders: Holders
   readonly traffic: Traffic
   readonly moves: Moves
+  /** Stanzas that have been to an account already, and whose resource was gone when they came to its process. */
+  readonly returned = new WeakSet<Stanza>()
   /** A number that all processes share, and nobody else knows. */
   seed = 0
   private readonly server: Server

@@ -18,6 +18,8 @@ const COPIES = 'cluster/moved-copies'
 const ALL = 'cluster/moved'
 /** Milliseconds that a process may take: longer than any lease or command of the storage takes that is usual. */
 const MOST_MS = 60_000
+/** Characters that wait for one account before who sends more has to wait, too. */
+const MOST_SIZE = 256_000
 /** Times that copies may come back and go out again. */
 const MOST_ROUNDS = 5
 
@@ -28,6 +30,8 @@ class Move {
   all = 0
   /** Stanzas from this process's own senders. */
   readonly own: (() => void)[] = []
+  /** Characters of these. */
+  size = 0
   /** Those that other processes have sent here, to be worked on. */
   readonly forwarded: (() => void)[] = []
   /** Those that were given back; each may have to look for where it goes. They come first. */
@@ -111,16 +115,28 @@ export class Moves {
     this.goOn(bareJid, move)
   }
 
-  /** Holds a stanza from here back. @returns what settles when it has gone its way; undefined if it need not wait */
-  holdOwn(bareJid: string, go: () => void): Promise<void> | undefined {
+  /**
+   * Holds a stanza from here back. Its sender goes on: what it has for others need not wait, least of all while Redis
+   * is away.
+   *
+   * @param size - characters that it has
+   * @returns undefined if it need not wait; else a promise that is to hold its sender back, if too much waits already
+   */
+  holdOwn(bareJid: string, size: number, go: () => void): { until: Promise<void> | undefined } | undefined {
     const move = this.accounts.get(bareJid)
     if (move === undefined) return undefined
-    return new Promise((resolve) => {
+    move.size += size
+    if (move.size <= MOST_SIZE) {
+      move.own.push(go)
+      return { until: undefined }
+    }
+    const until = new Promise<void>((resolve) => {
       move.own.push(() => {
         resolve()
         go()
       })
     })
+    return { until }
   }
 
   /** The same for one that another process has sent here. */

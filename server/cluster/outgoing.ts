@@ -115,7 +115,9 @@ export class Outgoing {
     }
     if (this.flying < 0) this.flying = 0
     while (this.settled < settled && this.settled < this.got) {
-      this.size -= this.queue[this.head]!.size
+      const { size, waiting } = this.queue[this.head]!
+      this.size -= size
+      waiting?.done?.()
       this.queue[this.head++] = undefined!
       this.settled++
     }

@@ -5,6 +5,7 @@ import { bareOf, localOf, resourceOf } from '../jid.ts'
 import type { Logger } from '../log.ts'
 import type { Peer, Resource, SessionType } from '../session.ts'
 import type { Stanza } from '../stanza/stanza.ts'
+import { Unfinished } from '../stream/unfinished.ts'
 import type { Member } from './bus.ts'
 import type { Key } from './wire.ts'
 
@@ -46,6 +47,7 @@ export class RemotePeer implements Peer {
   private holds = 0
   /** Who waits for the end of what holds it back. */
   private readonly released: (() => void)[] = []
+  private unfinished: Unfinished | undefined
 
   constructor(link: PeerLink, member: Member, key: Key, host: Host, { sequence, since }: Beginning) {
     this.since = since
@@ -77,11 +79,21 @@ export class RemotePeer implements Peer {
     until.then(release, release)
   }
 
+  begin(work: object, elsewhere?: boolean): number {
+    this.unfinished ??= new Unfinished()
+    this.unfinished.begin(work, elsewhere)
+    return this.unfinished.count
+  }
+
+  end(work: object): void {
+    this.unfinished?.end(work)
+  }
+
   /**
    * Works on what has come from it, when that is no longer held back.
    *
    * @param action - may return what it has to wait for besides what holds this peer back
-   * @returns what settles when it is done; undefined if it is
+   * @returns what settles when it is done, and durable; undefined if it is
    */
   work(action: () => void | Promise<void>): void | Promise<void> {
     if (this.holds === 0) return this.doneAfter(action())
@@ -92,11 +104,14 @@ export class RemotePeer implements Peer {
   }
 
   private doneAfter(work: void | Promise<void>): void | Promise<void> {
-    if (this.holds === 0) return work
+    if (this.holds === 0) {
+      const durable = this.unfinished?.done(false)
+      return durable === undefined || work === undefined ? (durable ?? work) : durable.then(() => work)
+    }
     const released = new Promise<void>((resolve) => {
       this.released.push(resolve)
     })
-    return work === undefined ? released : released.then(() => work)
+    return released.then(() => this.unfinished?.done(false)).then(() => work)
   }
 
   private release(): void {

@@ -35,6 +35,8 @@ const RETURNED = 'cluster/returned'
 const FIRST = '+'
 /** The same for those that nobody misses. */
 const OTHER = '-'
+/** Stands in the key of a stanza whose events have been fired at another process. */
+const AGAIN = '='
 
 /** Of presence that changes rosters (RFC 6121 §3). */
 const SUBSCRIPTION_TYPES: ReadonlySet<string> = new Set([
@@ -51,6 +53,8 @@ export interface TrafficHost {
   readonly registry: AccountRegistry
   readonly calls: Calls
   readonly moves: Moves
+  /** Stanzas whose events have been fired, and that go to somebody else now. */
+  readonly returned: WeakSet<Stanza>
   /** The session or connection of this process that the others know by this id. */
   sessionOf(id: string): StreamSession | undefined
   /** The other process whose tag a text begins with, if it is there. */
@@ -91,7 +95,7 @@ export class Traffic implements Elsewhere, PeerLink {
    * @param event - about to be fired on the host of `to`
    */
   takes(event: StanzaEvent, host: Host, to: PreparedJid, target: TargetKind): boolean {
-    const { stanza, origin } = event
+    const { stanza } = event
     const { type, id } = stanza.attrs
     const isIq = stanza.name === 'iq'
     if (isIq && (type === 'result' || type === 'error') && target !== 'full' && id?.[0] === TAG_MARK) {
@@ -100,15 +104,22 @@ export class Traffic implements Elsewhere, PeerLink {
     if (this.bus.members.size < 2 || host.hostType !== 'host' || to.local === undefined) return false
     if (isIq ? target !== 'full' : stanza.name === 'presence' && SUBSCRIPTION_TYPES.has(type ?? ''))
       return false
-    const { moves } = this.cluster
-    if (moves.any) {
-      const held = moves.holdOwn(to.bare, () => void this.server.router.route(stanza, origin))
-      if (held !== undefined) {
-        origin.hold?.(held)
-        return true
-      }
-    }
+    if (this.cluster.moves.any && this.waits(event, to.bare)) return true
     return this.goesElsewhere(event, host, to, target)
+  }
+
+  /** Whether a stanza is held back, because the account moves. */
+  private waits({ stanza, origin }: StanzaEvent, bareJid: string): boolean {
+    const waiting = {}
+    const held = this.cluster.moves.holdOwn(bareJid, stanza.inner.length, () => {
+      this.server.router.route(stanza, origin)
+      origin.end?.(waiting)
+    })
+    if (held === undefined) return false
+    // It is not acknowledged before it has gone.
+    if (stanza.name === 'message') origin.begin?.(waiting, true)
+    if (held.until !== undefined) origin.hold?.(held.until)
+    return true
   }
 
   private goesElsewhere(event: StanzaEvent, host: Host, to: PreparedJid, target: TargetKind): boolean {
@@ -175,8 +186,11 @@ export class Traffic implements Elsewhere, PeerLink {
 
   private forward(member: Member, { origin, stanza }: StanzaEvent, over: RemoteResource | undefined): void {
     const number = stanza.name === 'presence' ? this.cluster.nextNumber() : 0
-    const text = encodeStanza(this.keyOf(origin), '', stanza, number)
-    const sent = this.post(member, text, isMissed(stanza) ? new Forwarded(origin, stanza) : undefined)
+    const key = this.cluster.returned.has(stanza)
+      ? { kind: 'h' as const, id: AGAIN, jid: origin.host?.name ?? '' }
+      : this.keyOf(origin)
+    const text = encodeStanza(key, '', stanza, number)
+    const sent = this.post(member, text, isMissed(stanza) ? new Forwarded(origin, stanza, origin) : undefined)
     if (over !== undefined) over.sent = sent
   }
 
@@ -185,7 +199,9 @@ export class Traffic implements Elsewhere, PeerLink {
     const from = domainOf(stanza.attrs.from ?? '')
     const id = among === undefined ? '' : among === 'first' ? FIRST : OTHER
     const origin = among === 'other' ? undefined : this.server.hosts.get(from)
-    const waiting = origin !== undefined && isMissed(stanza) ? new Forwarded(origin, stanza) : undefined
+    const sender = this.server.fullJids.get(stanza.attrs.from ?? '')
+    const waiting =
+      origin !== undefined && isMissed(stanza) ? new Forwarded(origin, stanza, sender) : undefined
     const text = encodeStanza({ kind: 'h', id, jid: from }, peer.key.id, stanza)
     const sent = this.post(peer.member, text, waiting)
     if (peer instanceof RemoteResource) peer.sent = sent
@@ -251,6 +267,7 @@ export class Traffic implements Elsewhere, PeerLink {
     if (message.for !== '') {
       return isMissed(stanza) && message.from.id !== OTHER ? this.giveBack(from, text) : undefined
     }
+    if (message.from.id === AGAIN) this.cluster.returned.add(stanza)
     const to = prepareJid(stanza.attrs.to ?? '')
     const origin = this.originOf(from, message.from)
     if (to === undefined || origin === undefined) return
@@ -319,12 +336,15 @@ export class Traffic implements Elsewhere, PeerLink {
     const message = decode(text)
     if (message.kind !== 'stanza') return
     const { stanza, from } = message
+    const isCopy = message.for !== ''
     const to = prepareJid(stanza.attrs.to ?? '')
     const session = from.kind === 'h' ? undefined : this.cluster.sessionOf(from.id)
     const origin = session ?? this.server.hosts.get(domainOf(bareOf(from.jid)))
     if (to === undefined || origin === undefined) return
     this.cluster.moves.returned(to.bare, () => {
       if (from.id === FIRST && this.takesMessages(to)) return undefined
+      // Its events have been fired: the copy was one session's.
+      if (isCopy) this.cluster.returned.add(stanza)
       this.looked = undefined
       this.server.router.arrive(origin, stanza, to, this.atOnce)
       return this.looked
@@ -372,13 +392,22 @@ function isMissed(stanza: Stanza): boolean {
 class Forwarded implements Waiting {
   private readonly origin: Origin
   private readonly stanza: Stanza
+  private readonly sender: Origin | undefined
 
-  constructor(origin: Origin, stanza: Stanza) {
+  /** @param sender - whose message it is, which is not acknowledged before the other process has it */
+  constructor(origin: Origin, stanza: Stanza, sender: Origin | undefined) {
     this.origin = origin
     this.stanza = stanza
+    this.sender = stanza.name === 'message' && sender instanceof StreamSession ? sender : undefined
+    this.sender?.begin?.(this, true)
+  }
+
+  done(): void {
+    this.sender?.end?.(this)
   }
 
   lost(): void {
+    this.done()
     this.origin.send(
       errorReply(
         this.stanza,

@@ -14,6 +14,7 @@ import { StreamError } from './errors.ts'
 import type { Outlet } from './outlet.ts'
 import type { Pattern } from './shapes.ts'
 import { type StreamHeader, Tokenizer, type TokenizerHandler, type TokenizerLimits } from './tokenizer.ts'
+import { Unfinished } from './unfinished.ts'
 
 /** What kind of stream it is: who talks to whom, and what happens at each step. */
 export interface StreamProfile {
@@ -98,6 +99,7 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   /** Whether the connection is paused because something has come while it was held. */
   private notReading = false
   private atEnd: Timeout[] | undefined
+  private unfinished: Unfinished | undefined
 
   constructor(
     connection: Connection,
@@ -419,6 +421,26 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
     this.holdBack()
     const release = () => this.goOn()
     until.then(release, release)
+  }
+
+  begin(work: object, elsewhere?: boolean): number {
+    this.unfinished ??= new Unfinished()
+    this.unfinished.begin(work, elsewhere)
+    return this.unfinished.count
+  }
+
+  end(work: object): void {
+    this.unfinished?.end(work)
+  }
+
+  /**
+   * Waits for what the peer's stanzas have begun so far: then they are done for good, and may be acknowledged.
+   *
+   * @param elsewhere - also for what other processes have taken over
+   * @returns a promise that does not fail; undefined if all is done
+   */
+  finished(elsewhere: boolean): Promise<void> | undefined {
+    return this.unfinished?.done(elsewhere)
   }
 
   /** Something to cancel when the session ends. */

@@ -103,6 +103,8 @@ describePeer('privileged entities in a cluster', redisAvailable(), () => {
       'data_path',
       'interfaces',
       'local_interfaces',
+      'login_throttle',
+      'presence_open_resources',
     ]
     const names = [...keep, 'c2s_ports', 'component_ports', 'c2s_require_encryption']
     const global = Object.fromEntries(

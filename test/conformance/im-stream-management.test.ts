@@ -3,6 +3,7 @@
 import type { Element } from '@xmpp/xml'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ServerOptions } from '../../server/config/index.ts'
+import type { StanzaEvent } from '../../server/index.ts'
 import { login, TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
 import { authenticate, type ManagedClient, manage, resume, SM, until } from '../shared/stream-management.ts'
@@ -141,12 +142,12 @@ describe('stream management', () => {
     const before = await client.handled()
     let written = (): void => {}
     const { events } = server.server.hosts.get(HOST)!
-    const remove = events.add('smacks-pre-ack', ({ until: list }: { until: Promise<unknown>[] }) => {
-      list.push(
-        new Promise<void>((resolve) => {
-          written = resolve
-        }),
-      )
+    const remove = events.add('pre-stanza', ({ origin, stanza }: StanzaEvent) => {
+      if (stanza.name !== 'message') return
+      const writing = {}
+      // As another process would have it to write: IQs do not wait for that.
+      origin.begin?.(writing, true)
+      written = () => origin.end?.(writing)
     })
     client.stream.send(`<message to='${ROMEO}'/><r xmlns='${SM}'/>`)
     await client.stream.settled()

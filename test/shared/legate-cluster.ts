@@ -80,18 +80,22 @@ function addressesOf(peers: readonly { port: number }[]): Record<number, { host:
 export class LegateCluster {
   private readonly folders: LegateFolder[] = []
   private readonly running: RunningLegate[] = []
+  /** By the number of a process: how much of whose log {@link seesDead} has seen. */
+  private readonly seen = new Map<number, number>()
+  private readonly seenOf = new Map<number, RunningLegate>()
 
   /**
    * Starts them, and makes accounts with the password `pw`.
    *
    * @param users - names of accounts
+   * @param more - Lua for the configuration
    */
-  static async start(deployment: Deployment, users: readonly string[], processes = 3) {
+  static async start(deployment: Deployment, users: readonly string[], processes = 3, more = '') {
     const cluster = new LegateCluster()
     try {
       await register(deployment.option(0), users)
       for (let number = 0; number < processes; number++) {
-        cluster.folders.push(new LegateFolder(configFor(deployment.option(number), number)))
+        cluster.folders.push(new LegateFolder(configFor(deployment.option(number), number, more)))
       }
       cluster.running.push(...(await Promise.all(cluster.folders.map((folder) => folder.start()))))
     } catch (error) {
@@ -117,6 +121,17 @@ export class LegateCluster {
   /** What a process has logged since it was started. */
   log(number: number): string {
     return this.running[number]!.text
+  }
+
+  /** Waits until a process says that one is dead, once more than the last time. */
+  async seesDead(number: number): Promise<void> {
+    const from = this.seen.get(number) ?? 0
+    const running = this.running[number]!
+    // Of a process that was started again it is another log.
+    const since = running === this.seenOf.get(number) ? from : 0
+    await running.logged(/ is dead/, since)
+    this.seenOf.set(number, running)
+    this.seen.set(number, running.text.length)
   }
 
   /** kill -9; resolves when it is gone. */
@@ -180,8 +195,8 @@ async function register(option: RedisOption, users: readonly string[]): Promise<
   }
 }
 
-function configFor(redis: RedisOption, number: number): string {
-  return `${ON_FREE_PORTS}
+function configFor(redis: RedisOption, number: number, more: string): string {
+  return `${ON_FREE_PORTS}${more}
 storage = "redis"
 redis = ${lua({ ...redis, prefix: PREFIX })}
 cluster = { name = "process ${number}" }

@@ -61,3 +61,45 @@ it('preferences that were changed while they were read are not taken back', asyn
   expect((await read).default).toBe('never')
   expect(all.get('juliet')!.default).toBe('never')
 })
+
+it('of what two processes change at a time, what is stored at last counts', async () => {
+  const { store, letGo, waiting } = slowStore<StoredList>()
+  const lists = new BlockLists(host, store)
+  const update = lists.update('juliet', (list) => void list.add('tybalt@capulet.lit'))
+  // Another one is the last to write, and tells before this one hears that its own is written.
+  await store.update('juliet', () => ({ 'paris@verona.lit': true }))
+  await lists.forget('juliet')
+  await update
+  const read = lists.read('juliet')
+  await expect.poll(() => waiting.length).toBe(1)
+  letGo()
+  expect([...(await read)]).toEqual(['paris@verona.lit'])
+})
+
+it('what was read before this process was cut off from the others is read again', async () => {
+  const { store, letGo, waiting } = slowStore<StoredList>()
+  let member = 'before'
+  const lists = new BlockLists(host, store, () => member)
+  await lists.update('juliet', (list) => void list.add('tybalt@capulet.lit'))
+  expect(lists.get('juliet')).toBeDefined()
+  member = 'after'
+  expect([lists.get('juliet'), lists.lastKnown('juliet')]).toEqual([undefined, undefined])
+  const read = lists.read('juliet')
+  await expect.poll(() => waiting.length).toBe(1)
+  letGo()
+  expect([...(await read)]).toEqual(['tybalt@capulet.lit'])
+})
+
+it('a list that is read again counts as it was only where nothing can wait', async () => {
+  const { store, letGo } = slowStore<StoredList>()
+  const online = { accounts: new Map([['juliet', {}]]) } as unknown as Host
+  const lists = new BlockLists(online, store)
+  await lists.update('juliet', (list) => void list.add('tybalt@capulet.lit'))
+  await store.update('juliet', () => ({ 'paris@verona.lit': true }))
+  const forgotten = lists.forget('juliet')
+  expect(lists.get('juliet')).toBeUndefined()
+  expect([...lists.lastKnown('juliet')!]).toEqual(['tybalt@capulet.lit'])
+  letGo()
+  await forgotten
+  expect([...lists.get('juliet')!]).toEqual(['paris@verona.lit'])
+})

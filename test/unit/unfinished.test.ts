@@ -1,0 +1,45 @@
+/** What goes on beside somebody's stanzas, and who waits for it. */
+
+import { expect, it } from 'vitest'
+import { Unfinished } from '../../server/stream/unfinished.ts'
+
+async function isSettled(promise: Promise<void> | undefined): Promise<boolean> {
+  let settled = false
+  promise?.then(() => {
+    settled = true
+  })
+  await new Promise(setImmediate)
+  return settled
+}
+
+it('is waited for as far as it was begun before', async () => {
+  const unfinished = new Unfinished()
+  const [one, two, three] = [{}, {}, {}]
+  expect(unfinished.done(true)).toBeUndefined()
+  unfinished.begin(one)
+  unfinished.begin(two)
+  const first = unfinished.done(false)
+  unfinished.begin(three)
+  const second = unfinished.done(false)
+  unfinished.end(two)
+  expect(await isSettled(first)).toBe(false)
+  unfinished.end(one)
+  expect([await isSettled(first), await isSettled(second)]).toEqual([true, false])
+  unfinished.end(three)
+  expect(await isSettled(second)).toBe(true)
+  expect([unfinished.count, unfinished.done(true)]).toEqual([0, undefined])
+})
+
+it('of what is elsewhere, only by those who ask for it', async () => {
+  const unfinished = new Unfinished()
+  const [here, elsewhere] = [{}, {}]
+  unfinished.begin(elsewhere, true)
+  expect([unfinished.count, unfinished.done(false)]).toEqual([0, undefined])
+  unfinished.begin(here)
+  const [own, all] = [unfinished.done(false), unfinished.done(true)]
+  unfinished.end(here)
+  unfinished.end(here)
+  expect([await isSettled(own), await isSettled(all)]).toEqual([true, false])
+  unfinished.end(elsewhere)
+  expect(await isSettled(all)).toBe(true)
+})
