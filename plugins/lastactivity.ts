@@ -22,6 +22,9 @@ interface LastSeen {
   readonly status: string
 }
 
+/** Of every host with this plugin, what tells when an account was last available: Unix time in seconds. */
+export type LastSeenByHost = Map<string, (username: string) => Promise<number | undefined>>
+
 /** Characters of a status that are kept. */
 const LONGEST_STATUS = 1024
 
@@ -34,6 +37,9 @@ export default definePlugin({
     const rosters = module.exportsOf<Rosters>('roster')
     const store = module.openStore<LastSeen>('lastactivity')
     module.addFeature(NS_LAST)
+    const lastSeen = module.shared<LastSeenByHost>('lastactivity/hosts', () => new Map())
+    lastSeen.set(host.name, async (username) => (await store.get(username))?.when)
+    module.onUnload(() => lastSeen.delete(host.name))
 
     const failed = (username: string) => (error: unknown) =>
       host.log.warn('when an account was last there could not be kept', { user: username, error })

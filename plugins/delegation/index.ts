@@ -78,8 +78,8 @@ function loadOnHost(module: DelegationModule, registry: Registry): Promise<void>
   // Who is no longer available is no longer asked (C4). Ahead of the plugin that deals with presence.
   module.hook(
     'presence/bare',
-    ({ origin, stanza, toSelf }) => {
-      if (!toSelf || stanza.attrs.type !== 'unavailable') return
+    ({ origin, stanza }) => {
+      if (stanza.attrs.to !== undefined || stanza.attrs.type !== 'unavailable') return
       const session = module.server.fullJids.get(origin.fullJid ?? '')
       if (session !== undefined) offline(session)
     },

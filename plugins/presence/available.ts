@@ -1,11 +1,13 @@
 /** A client's presence without `to`: priority, broadcast to contacts, what the first one brings (RFC 6121 §4.2 to §4.5). */
 
+import { randomBytes } from 'node:crypto'
 import {
   bareOf,
   detached,
   domainOf,
   errorReply,
   type Host,
+  type Module,
   NS_CLIENT,
   Stanza,
   type StanzaEvent,
@@ -31,6 +33,14 @@ export function priorityOf(stanza: Stanza): number | undefined {
   if (!/^[+-]?\d{1,10}$/.test(digits)) return undefined
   const priority = Number(digits)
   return priority >= -128 && priority <= 127 ? priority : undefined
+}
+
+/** The presence with the priority that counts: 0, which is what one without says (RFC 6121 §4.7.2.3). */
+function withoutPriority(stanza: Stanza): Stanza {
+  if (!stanza.inner.includes('priority')) return stanza
+  const copy = stanza.clone()
+  for (const child of copy.getChildren('priority', NS_CLIENT)) copy.remove(child)
+  return copy
 }
 
 /** A session's presence to everybody, available or not. */
@@ -63,8 +73,8 @@ function becomeAvailable(
   roster: ReadonlyRoster,
 ): void {
   const { module } = context
-  const { stanza } = event
   if (session.destroyed) return
+  const stanza = context.ignoresPriority() ? withoutPriority(event.stanza) : event.stanza
   const priority = priorityOf(stanza)
   if (priority === undefined) {
     session.send(errorReply(stanza, 'bad-request', 'The priority must be a whole number from -128 to 127'))
@@ -115,7 +125,8 @@ function becomeUnavailable(
   const directed = context.directed.get(session)
   context.directed.delete(session)
   for (const to of directed ?? []) {
-    const hasBeenTold = wasAvailable && hasFrom(roster.contact(bareOf(to)))
+    const account = bareOf(to)
+    const hasBeenTold = wasAvailable && (account === session.bareJid || hasFrom(roster.contact(account)))
     if (!hasBeenTold) context.module.send(readdressed(stanza, session.fullJid!, to), session)
   }
   session.send(readdressed(stanza, session.fullJid!, session.fullJid))
@@ -140,7 +151,10 @@ function send(
   }
 }
 
-/** RFC 6121 §4.3.1 */
+/**
+ * RFC 6121 §4.3.1. Accounts of this server are asked for the one resource that needs to know; what others are asked
+ * is from the account, and so is their answer for all of its resources.
+ */
 function probeContacts(
   { module, host }: PresenceContext,
   session: StreamSession,
@@ -149,7 +163,8 @@ function probeContacts(
   for (const { jid, subscription } of roster.items.values()) {
     if (subscription !== 'to' && subscription !== 'both') continue
     if (!isFor(host, session, jid)) continue
-    module.send(new Stanza('presence', { type: 'probe', from: session.fullJid, to: jid }), session)
+    const from = isOfThisServer(module, jid) ? session.fullJid : session.bareJid
+    module.send(new Stanza('presence', { type: 'probe', from, to: jid }), session)
   }
 }
 
@@ -157,9 +172,20 @@ function probeContacts(
 function askAgain({ module, host }: PresenceContext, session: StreamSession, roster: ReadonlyRoster): void {
   for (const { jid, ask } of roster.items.values()) {
     if (!isFor(host, session, jid)) continue
-    if (!ask || module.server.hosts.get(domainOf(jid))?.hostType === 'host') continue
-    module.send(new Stanza('presence', { type: 'subscribe', from: session.bareJid, to: jid }), session)
+    if (!ask || isOfThisServer(module, jid)) continue
+    // §3.1.2 recommends an id.
+    const attrs = {
+      type: 'subscribe',
+      id: randomBytes(9).toString('base64url'),
+      from: session.bareJid,
+      to: jid,
+    }
+    module.send(new Stanza('presence', attrs), session)
   }
+}
+
+function isOfThisServer({ server }: Module, jid: string): boolean {
+  return server.hosts.get(domainOf(jid))?.hostType === 'host'
 }
 
 /** Whether no plugin keeps a contact from what the server sends of a session. */

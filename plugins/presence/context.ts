@@ -9,6 +9,7 @@ import {
   Stanza,
   type StreamSession,
 } from '../../server/index.ts'
+import type { LastSeenByHost } from '../lastactivity.ts'
 import type { ReadonlyRoster, Rosters, RostersByHost } from '../roster/index.ts'
 
 /** The plugin on one host. */
@@ -23,8 +24,12 @@ export interface PresenceContext {
   readonly directedElsewhere: WeakMap<RemoteResource, Set<string>>
   /** Presence that each process delivers to those that are connected to it. */
   readonly onlyHere: WeakSet<Stanza>
+  /** By host: when an account was last available, in seconds since the epoch, where a plugin keeps that. */
+  readonly lastSeen: LastSeenByHost
   /** How many addresses of directed presence one session may have. */
   maxDirected(): number
+  /** Whether all resources have priority 0. */
+  ignoresPriority(): boolean
 }
 
 /** The bound client session that a stanza comes from; it may have just ended. */
@@ -180,8 +185,9 @@ export function sendFromBare(
   type: string | undefined,
   from: string,
   to: string,
+  id?: string,
 ): void {
-  module.send(new Stanza('presence', { type, from, to }))
+  module.send(new Stanza('presence', { type, id, from, to }))
 }
 
 /** Bare JIDs that see the account's presence. */

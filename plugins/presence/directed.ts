@@ -28,9 +28,9 @@ interface Told {
 }
 
 /** Remembers who has to be told when a session goes. */
-export function trackDirected(context: PresenceContext, { origin, stanza, toSelf }: StanzaEvent): void {
+export function trackDirected(context: PresenceContext, { origin, stanza }: StanzaEvent): void {
   const session = clientOf(origin)
-  if (session === undefined || toSelf) return
+  if (session === undefined) return
   const { to = '', type } = stanza.attrs
   const { cluster } = context.module.server
   let directed = context.directed.get(session)
@@ -53,6 +53,17 @@ export function trackDirected(context: PresenceContext, { origin, stanza, toSelf
   directed.add(to)
   // Each time: it may be connected elsewhere than it was.
   if (cluster !== undefined) tellOthers(context, cluster, { session: session.id, to, available: true })
+}
+
+/** Somebody tells a session that they are gone: they need not be told any more that it is (RFC 6121 §4.6.1). */
+export function forgetDirected(context: PresenceContext, session: StreamSession, from: string): void {
+  const directed = context.directed.get(session)
+  if (directed?.delete(from) !== true) return
+  if (directed.size === 0) context.directed.delete(session)
+  const { cluster } = context.module.server
+  if (cluster !== undefined) {
+    tellOthers(context, cluster, { session: session.id, to: from, available: false })
+  }
 }
 
 /** It goes the same way as the presence itself, and ahead of it. */

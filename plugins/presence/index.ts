@@ -11,11 +11,13 @@ import {
   Stanza,
   type StanzaEvent,
   type StreamSession,
+  writeElement,
 } from '../../server/index.ts'
+import type { LastSeenByHost } from '../lastactivity.ts'
 import type { Rosters, RostersByHost } from '../roster/index.ts'
 import { broadcastPresence } from './available.ts'
 import { availableResources, clientOf, type PresenceContext, serveOthers } from './context.ts'
-import { hearOfDirected, trackDirected } from './directed.ts'
+import { forgetDirected, hearOfDirected, trackDirected } from './directed.ts'
 import { LostPresence } from './lost.ts'
 import { answerForHost, answerProbe, mayProbe } from './probes.ts'
 import { keepFromStrangers } from './strangers.ts'
@@ -25,6 +27,9 @@ import {
   receiveSubscription,
   sendSubscription,
 } from './subscriptions.ts'
+
+const NS_PRE_APPROVAL = 'urn:xmpp:features:pre-approval'
+const PRE_APPROVAL_FEATURE = writeElement('sub', { xmlns: NS_PRE_APPROVAL }, '')
 
 declare module '../../server/event-types.ts' {
   interface EventTypes {
@@ -36,6 +41,10 @@ declare module '../../server/event-types.ts' {
 }
 
 const options = {
+  ignore_presence_priority: option({
+    schema: kinds.flag().default(false),
+    description: 'Whether every resource counts as one of priority 0, and is shown as such.',
+  }),
   presence_max_directed: option({
     schema: kinds.integer(1).default(1000),
     description: 'Addresses that a session may have sent directed presence to. Not of Prosody.',
@@ -63,8 +72,21 @@ export default definePlugin({
       directed: module.shared('presence/directed', () => new WeakMap<StreamSession, Set<string>>()),
       directedElsewhere: module.shared('presence/directed-elsewhere', () => new WeakMap()),
       onlyHere: module.shared('presence/only-here', () => new WeakSet()),
+      lastSeen: module.shared<LastSeenByHost>('lastactivity/hosts', () => new Map()),
       maxDirected: () => module.options.presence_max_directed,
+      ignoresPriority: () => module.options.ignore_presence_priority,
     }
+
+    // RFC 6121 §3.4
+    // Behind what has to be negotiated.
+    module.hook(
+      'stream-features',
+      ({ origin, features }) => {
+        if (origin.type === 'c2s_unbound')
+          features.appendWritten(PRE_APPROVAL_FEATURE, 'sub', NS_PRE_APPROVAL)
+      },
+      -10,
+    )
 
     module.onUnload(serveOthers(context))
     module.onUnload(hearOfDirected(context))
@@ -90,9 +112,10 @@ export default definePlugin({
 
     module.hook('presence/bare', (event) => {
       if (isOutdated(context, event)) return true
-      const session = event.toSelf ? clientOf(event.origin) : undefined
-      if (session !== undefined) return broadcastPresence(context, event, session)
-      if (event.stanza.attrs.to === undefined) return undefined
+      if (event.stanza.attrs.to === undefined) {
+        const session = clientOf(event.origin)
+        return session === undefined ? undefined : broadcastPresence(context, event, session)
+      }
       return asked(context, event) ?? deliverToAvailable(context, event)
     })
     module.hook('presence/full', (event) => {
@@ -152,6 +175,11 @@ function deliverToAvailable(context: PresenceContext, { stanza }: StanzaEvent): 
   const username = localOf(stanza.attrs.to!) ?? ''
   // Nobody is there: the most common case, and one where no roster matters.
   if (!host.isOnline(username)) return true
+  if (stanza.attrs.type === 'unavailable') {
+    for (const session of host.accounts.get(username)?.sessions.values() ?? []) {
+      forgetDirected(context, session, stanza.attrs.from!)
+    }
+  }
   // What follows an approval must not overtake it: a client does not know the contact before.
   const deliver = () => {
     if (context.onlyHere.has(stanza)) {
@@ -166,7 +194,10 @@ function deliverToAvailable(context: PresenceContext, { stanza }: StanzaEvent): 
 }
 
 /** RFC 6121 §8.5.3.1, §8.5.3.2.2 */
-function deliverToFull({ module }: PresenceContext, { stanza }: StanzaEvent): true {
-  module.server.fullJids.get(stanza.attrs.to!)?.send(stanza)
+function deliverToFull(context: PresenceContext, { stanza }: StanzaEvent): true {
+  const session = context.module.server.fullJids.get(stanza.attrs.to!)
+  if (session === undefined) return true
+  if (stanza.attrs.type === 'unavailable') forgetDirected(context, session, stanza.attrs.from!)
+  session.send(stanza)
   return true
 }

@@ -1,6 +1,6 @@
 /** Subscriptions: subscribe, subscribed, unsubscribe, unsubscribed, both ways (RFC 6121 §3). */
 
-import { bareOf, localOf, Stanza, type StanzaEvent } from '../../server/index.ts'
+import { bareOf, domainOf, localOf, Stanza, type StanzaEvent } from '../../server/index.ts'
 import type { Contact, SubscriptionRequest } from '../roster/index.ts'
 import {
   clientOf,
@@ -11,20 +11,7 @@ import {
   sendToResources,
   sendUnavailableOf,
 } from './context.ts'
-import {
-  hasFrom,
-  hasTo,
-  subscribedIn,
-  subscribedOut,
-  subscribeIn,
-  subscribeOut,
-  unsubscribedIn,
-  unsubscribedOut,
-  unsubscribeIn,
-  unsubscribeOut,
-} from './states.ts'
-
-export type SubscriptionType = 'subscribe' | 'subscribed' | 'unsubscribe' | 'unsubscribed'
+import { hasFrom, hasTo, received, type SubscriptionType, sent } from './states.ts'
 
 /** Characters of a request's content that are kept; of what is longer only the request itself is. */
 const MAX_REQUEST_LENGTH = 1024
@@ -48,48 +35,37 @@ export function sendSubscription(
   const { module, rosters } = context
   const username = session.username!
   // RFC 6121 §3.1.2: from the account, to the account, whatever resources were named.
-  const routed = readdressed(stanza, from, to)
-  const push = (before: Contact, after: Contact) => {
-    if (before.item !== after.item) rosters.push(username, to)
-  }
-  const route = () => module.send(routed, session)
-  // What follows must not be where the contact is before what was routed.
-  const isShared = module.server.cluster !== undefined
+  const stamped = readdressed(stanza, from, to)
   const run = async (): Promise<true> => {
-    switch (type) {
-      case 'subscribe':
-        await rosters.change(username, to, { edit: (contact) => subscribeOut(to, contact), changed: push })
-        route()
-        break
-      case 'unsubscribe':
-        await rosters.change(username, to, { edit: unsubscribeOut, changed: push })
-        route()
-        break
-      case 'subscribed': {
-        const edit = (contact: Contact) => subscribedOut(to, contact)
-        // RFC 6121 §A.2.3: nobody is told who has not asked.
-        if (!(await rosters.change(username, to, { edit, changed: push }))) break
-        route()
-        if (isShared) await rosters.received(to)
-        sendPresenceOf(context, username, to, true)
-        break
-      }
-      case 'unsubscribed': {
-        let wasSubscribed = false
-        const changed = (before: Contact, after: Contact) => {
-          wasSubscribed = hasFrom(before)
-          push(before, after)
-        }
-        if (!(await rosters.change(username, to, { edit: unsubscribedOut, changed }))) break
-        route()
-        if (isShared) await rosters.received(to)
-        if (wasSubscribed) sendUnavailableOf(context, username, to)
-        break
-      }
+    let isRouted = false
+    let wasSubscribed = false
+    let isChange = false
+    const edit = (contact: Contact) => {
+      const { routed, after } = sent(type, to, contact)
+      isRouted = routed
+      isChange = after !== undefined
+      wasSubscribed = hasFrom(contact)
+      return after
     }
+    const changed = (before: Contact, after: Contact, version: number) => {
+      if (before.item !== after.item) rosters.push(username, to, version)
+    }
+    const isChanged = await rosters.change(username, to, { edit, changed })
+    if (!isRouted || (isChange && !isChanged)) return true
+    // RFC 6121 §3.2.2: while the contact still sees the account.
+    if (type === 'unsubscribed' && wasSubscribed) sendUnavailableOf(context, username, to)
+    module.send(stamped, session)
+    if (type === 'subscribed') await showPresence(context, username, to)
     return true
   }
   return rosters.between(username, to, run)
+}
+
+/** Sends an account's presence to a contact that has just been told that it may see it (RFC 6121 §3.1.5). */
+async function showPresence(context: PresenceContext, username: string, to: string): Promise<void> {
+  // It must not be where the contact is before what it was told.
+  if (context.module.server.cluster !== undefined) await context.rosters.received(to)
+  sendPresenceOf(context, username, to, true)
 }
 
 /** What a contact sends to an account of this host. */
@@ -103,48 +79,74 @@ export function receiveSubscription(
   const username = localOf(to)
   if (username === undefined || from === to) return true
   const { rosters } = context
-  const received = readdressed(stanza, from, to)
-  if (type === 'subscribe') return receiveRequest(context, received, username)
+  const stamped = readdressed(stanza, from, to)
+  if (type === 'subscribe') return receiveRequest(context, stamped, username)
 
-  const edit = { subscribed: subscribedIn, unsubscribe: unsubscribeIn, unsubscribed: unsubscribedIn }[type]
   return rosters.change(username, from, {
-    edit,
-    changed: (before, after) => {
+    edit: (contact) => received(type, from, contact).after,
+    changed: (before, after, version) => {
       // RFC 6121 §3.1.6 asks for the interested resources; clients without a roster want to know as well.
-      sendToResources(context, username, received, true)
-      if (before.item !== after.item) rosters.push(username, from)
+      sendToResources(context, username, stamped, true)
+      if (before.item !== after.item) rosters.push(username, from, version)
+      if (type !== 'unsubscribe' || !hasFrom(before)) return
       // RFC 6121 §3.3.3
-      if (type === 'unsubscribe' && hasFrom(before)) sendUnavailableOf(context, username, from)
+      sendUnavailableOf(context, username, from)
+      // §A.3.2: where it is not this server that has just changed the contact's roster. To strangers, whose request
+      // is all that ends, nothing is said: they would learn that there is such an account.
+      if (!isAccount(context, from)) sendFromBare(context, 'unsubscribed', to, from)
     },
   })
 }
 
+function isAccount({ module }: PresenceContext, jid: string): boolean {
+  return localOf(jid) !== undefined && module.server.hosts.get(domainOf(jid))?.hostType === 'host'
+}
+
 /**
  * A request for the account's presence. The answer is the same, and as quick, whether there is such an account
- * or not: it is given before the request is written down, and the asker is not held up while that is done.
+ * or not: it is given before the request is written down, and the asker is not held up while that is done. Only who
+ * is approved already (RFC 6121 §3.4.2) waits until that is written.
  */
-function receiveRequest(context: PresenceContext, received: Stanza, username: string): Promise<void> {
-  const { from = '', to = '' } = received.attrs
+function receiveRequest(context: PresenceContext, stamped: Stanza, username: string): Promise<void> {
+  const { from = '', to = '' } = stamped.attrs
   const { host, rosters } = context
-  const request = requestOf(received)
+  const request = requestOf(stamped)
   return new Promise((resolve, reject) => {
     let answered = false
-    const decided = (before: Contact) => {
-      if (answered) return
+    const answer = (isSubscribed: boolean) => {
       answered = true
-      // RFC 6121 §3.1.3: who is subscribed already is told so.
-      if (hasFrom(before)) {
-        sendFromBare(context, 'subscribed', to, from)
-        if (sendPresenceOf(context, username, from) === 0) sendFromBare(context, 'unavailable', to, from)
-      } else sendFromBare(context, 'unavailable', to, from)
+      if (isSubscribed) sendFromBare(context, 'subscribed', to, from)
+      if (!isSubscribed || sendPresenceOf(context, username, from) === 0) {
+        sendFromBare(context, 'unavailable', to, from)
+      }
       resolve()
     }
-    const changed = () => sendToResources(context, username, received, false)
-    const edit = (contact: Contact) => subscribeIn(contact, request)
-    rosters.change(username, from, { edit, decided, changed }).catch((error) => {
-      if (answered) host.log.error('a subscription request could not be kept', { user: username, error })
-      else reject(error)
-    })
+    const decided = (before: Contact) => {
+      const { treatment, after } = received('subscribe', from, before, request)
+      // RFC 6121 §3.1.3: who is subscribed already is told so.
+      if (treatment !== 'reply' || after === undefined) answer(treatment === 'reply')
+    }
+    const changed = (before: Contact, after: Contact, version: number) => {
+      if (before.item !== after.item) rosters.push(username, from, version)
+      if (!hasFrom(after)) {
+        sendToResources(context, username, stamped, false)
+        return
+      }
+      answered = true
+      sendFromBare(context, 'subscribed', to, from)
+      showPresence(context, username, from).then(resolve, reject)
+    }
+    const edit = (contact: Contact) => received('subscribe', from, contact, request).after
+    rosters.change(username, from, { edit, decided, changed }).then(
+      () => {
+        // The approval was taken back meanwhile, or the account.
+        if (!answered) answer(false)
+      },
+      (error) => {
+        if (answered) host.log.error('a subscription request could not be kept', { user: username, error })
+        else reject(error)
+      },
+    )
   })
 }
 
@@ -178,7 +180,7 @@ export function endSubscriptions(
 ): void {
   const from = `${username}@${context.host.name}`
   const { item, request } = contact
-  if (hasFrom(contact) || request !== undefined) sendFromBare(context, 'unsubscribed', from, jid)
   if (hasFrom(contact)) sendUnavailableOf(context, username, jid)
+  if (hasFrom(contact) || request !== undefined) sendFromBare(context, 'unsubscribed', from, jid)
   if (hasTo(contact) || item?.ask === true) sendFromBare(context, 'unsubscribe', from, jid)
 }

@@ -54,10 +54,10 @@ export class PresenceFeed {
 
   /** A presence for an account, or from it to everybody. Never ends the event. */
   received(event: StanzaEvent): undefined {
-    const { origin, stanza, toSelf } = event
-    const { type, from = '' } = stanza.attrs
+    const { origin, stanza } = event
+    const { type, from = '', to } = stanza.attrs
     if (type !== undefined && type !== 'unavailable') return undefined
-    if (toSelf) {
+    if (to === undefined) {
       if (type === undefined || origin.type !== 'c2s') return undefined
       const session = origin as StreamSession
       if (session.presence !== undefined) this.tell(session, stanza, GONE)

@@ -90,7 +90,11 @@ export function pushItem(grants: Grants, username: string, jid: string, item: Ro
 
 function itemText(jid: string, item: RosterItem | undefined): string {
   if (item === undefined) return writeElement('item', { jid, subscription: 'remove' }, '')
-  const { subscription, ask, name, groups } = item
+  const { subscription, ask, approved, name, groups } = item
   const inner = groups.map((group) => `<group>${escapeText(group)}</group>`).join('')
-  return writeElement('item', { jid, subscription, ask: ask ? 'subscribe' : undefined, name }, inner)
+  return writeElement(
+    'item',
+    { jid, subscription, ask: ask ? 'subscribe' : undefined, approved: approved && 'true', name },
+    inner,
+  )
 }

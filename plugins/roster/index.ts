@@ -9,14 +9,23 @@ import {
   option,
   reply,
   type StreamSession,
+  writeElement,
 } from '../../server/index.ts'
 import { shareRosters } from './others.ts'
 import { Pairs } from './pairs.ts'
-import { readRosterSet } from './request.ts'
-import type { Contact, RosterItem, StoredRoster } from './roster.ts'
-import { type ContactChange, Rosters, rosterIq } from './rosters.ts'
+import { rosterResult, sendPush } from './query.ts'
+import { knownVersion, readRosterSet } from './request.ts'
+import type { Contact, ItemChange, ReadonlyRoster, RosterItem, StoredRoster } from './roster.ts'
+import { type ContactChange, Rosters } from './rosters.ts'
 
-export type { Contact, ReadonlyRoster, RosterItem, Subscription, SubscriptionRequest } from './roster.ts'
+export type {
+  Contact,
+  ReadonlyRoster,
+  RosterItem,
+  StoredRoster,
+  Subscription,
+  SubscriptionRequest,
+} from './roster.ts'
 export type { ContactChange, Rosters } from './rosters.ts'
 
 declare module '../../server/event-types.ts' {
@@ -42,10 +51,23 @@ declare module '../../server/event-types.ts' {
 /** The rosters of every host of the server: `module.shared('roster/hosts', …)`. */
 export type RostersByHost = Map<string, Rosters>
 
+const NS_ROSTER_VERSIONS = 'urn:xmpp:features:rosterver'
+const VERSIONS_FEATURE = writeElement('ver', { xmlns: NS_ROSTER_VERSIONS }, '')
+/** A push costs about as much as this many items of a whole roster. */
+const PUSH_COST = 2
+
 const options = {
   roster_max_items: option({
     schema: kinds.integer(1).default(2000),
     description: 'Contacts that an account may have on its list. Not of Prosody.',
+  }),
+  roster_max_groups: option({
+    schema: kinds.integer(1).default(100),
+    description: 'Groups that a contact on the list may be in. Not of Prosody.',
+  }),
+  roster_max_name_length: option({
+    schema: kinds.integer(1).default(1023),
+    description: 'Bytes that the name of a contact on the list, or of a group, may have. Not of Prosody.',
   }),
   roster_max_requests: option({
     schema: kinds.integer(1).default(500),
@@ -74,6 +96,15 @@ export default definePlugin({
     module.onUnload(shareRosters(host, rosters, byHost))
     module.onUnload(() => byHost.delete(host.name))
     module.addFeature(NS_ROSTER)
+    // RFC 6121 §2.6.1: for those who have authenticated, as in Prosody.
+    // Behind what has to be negotiated.
+    module.hook(
+      'stream-features',
+      ({ origin, features }) => {
+        if (origin.type === 'c2s_unbound') features.appendWritten(VERSIONS_FEATURE, 'ver', NS_ROSTER_VERSIONS)
+      },
+      -10,
+    )
 
     // What a session sends waits for its roster, so that its presence goes out without waiting.
     const readFor = (session: StreamSession) => {
@@ -100,8 +131,13 @@ export default definePlugin({
     module.hook(`iq-get/self/${NS_ROSTER}:query`, async ({ origin, stanza }) => {
       const session = origin as StreamSession
       const roster = await rosters.read(session.username!)
-      origin.send(rosterIq(reply(stanza).attrs, roster.items.values()))
-      session.interested = true // RFC 6121 §2.1.6
+      const answer = reply(stanza)
+      // Others than sessions, which ask on behalf of the account, get no pushes.
+      const isSession = module.server.fullJids.get(session.fullJid!) === session
+      const changes = isSession ? changesFor(roster, knownVersion(stanza)) : undefined
+      origin.send(changes === undefined ? rosterResult(answer.attrs, roster) : answer)
+      for (const change of changes ?? []) sendPush(session, change)
+      session.interested = true // RFC 6121 §2.2
       module.fireEvent('roster-get', { session })
       return true
     })
@@ -109,10 +145,14 @@ export default definePlugin({
     module.hook(`iq-set/self/${NS_ROSTER}:query`, async ({ origin, stanza }) => {
       const session = origin as StreamSession
       const username = session.username!
-      const { jid, remove, name, groups } = readRosterSet(stanza, session.bareJid!)
-      const done = () => {
+      const { roster_max_groups: maxGroups, roster_max_name_length: maxNameLength } = module.options
+      const { jid, remove, name, groups } = readRosterSet(stanza, session.bareJid!, {
+        maxGroups,
+        maxNameLength,
+      })
+      const done = (version: number) => {
         origin.send(reply(stanza))
-        rosters.push(username, jid)
+        rosters.push(username, jid, version)
       }
       const set: ContactChange = {
         // RFC 6121 §2.3.2: the states of the subscription are not the client's to set.
@@ -121,24 +161,26 @@ export default definePlugin({
             jid,
             subscription: item?.subscription ?? 'none',
             ask: item?.ask ?? false,
+            approved: item?.approved,
             name,
             groups,
           },
           request,
         }),
-        changed: done,
+        changed: (_before, _after, version) => done(version),
       }
       const removal: ContactChange = {
         edit: ({ item }) => (item === undefined ? undefined : {}),
-        changed: (contact) => {
-          done()
+        changed: (contact, _after, version) => {
+          done(version)
           module.fireEvent('roster-item-removed', { username, jid, contact, origin })
         },
       }
       const found = remove
         ? await rosters.between(username, jid, () => rosters.change(username, jid, removal))
         : await rosters.change(username, jid, set)
-      if (!found) origin.send(errorReply(stanza, 'item-not-found')) // RFC 6121 §2.5.3
+      // RFC 6121 §2.5.3, with the type that it has there.
+      if (!found) origin.send(errorReply(stanza, 'item-not-found', '', 'modify'))
       return true
     })
 
@@ -155,3 +197,14 @@ export default definePlugin({
     )
   },
 })
+
+/**
+ * What a client is pushed that has kept an earlier version (RFC 6121 §2.6.3).
+ *
+ * @returns undefined if it is to get the whole roster: that is less, or nobody knows what has changed
+ */
+function changesFor(roster: ReadonlyRoster, known: number | undefined): readonly ItemChange[] | undefined {
+  if (known === undefined || !roster.knowsSince(known)) return undefined
+  const changes = roster.changesSince(known)
+  return changes.length === 0 || changes.length * PUSH_COST < roster.items.size ? changes : undefined
+}

@@ -21,13 +21,13 @@ export function shareRosters(host: Host, rosters: Rosters, byHost: ReadonlyMap<s
     takeTurn: (name) => cluster.turns.take(name),
     rostersOf: (name) => byHost.get(name),
     changed: (username) => tell(username, changed, username),
-    pushed: (username, jid) => tell(username, pushed, { username, jid }),
+    pushed: (username, version) => tell(username, pushed, { username, version }),
   }
   const ends = [
     cluster.calls.on(changed, (username) => rosters.reread(username as string)),
     cluster.calls.on(pushed, (data) => {
-      const { username, jid } = data as { username: string; jid: string }
-      return rosters.pushChanged(username, jid)
+      const { username, version } = data as { username: string; version: number }
+      return rosters.pushChanged(username, version)
     }),
   ]
   return () => {

@@ -1,11 +1,13 @@
-/** Reads what a client asks for in a roster set (RFC 6121 §2.3, §2.4, §2.5). */
+/** Reads what a client asks for in a roster get (RFC 6121 §2.6.2) or set (§2.3, §2.4, §2.5). */
 
 import { NS_ROSTER, prepareJid, type Stanza, StanzaError } from '../../server/index.ts'
 
-/** Bytes of a contact's name or of a group's. */
-const MAX_NAME_BYTES = 1023
-/** Groups that one contact may be in. */
-const MAX_GROUPS = 100
+/** What one contact may have. */
+export interface ItemLimits {
+  /** Bytes of its name or of a group's. */
+  readonly maxNameLength: number
+  readonly maxGroups: number
+}
 
 /** A checked roster set. */
 export interface RosterSet {
@@ -16,12 +18,21 @@ export interface RosterSet {
   readonly groups: readonly string[]
 }
 
+/** As many digits as a number can have without losing some. */
+const VERSION = /^\d{1,15}$/
+
+/** The version that a client has kept; undefined if it has none, or one that is none of ours. */
+export function knownVersion(stanza: Stanza): number | undefined {
+  const ver: string = stanza.payload?.attrs['ver'] ?? ''
+  return VERSION.test(ver) ? Number(ver) : undefined
+}
+
 /**
  * @param stanza - with the roster's query as its payload
  * @param own - bare JID of the account
  * @throws StanzaError with the condition that RFC 6121 §2.3.3 asks for
  */
-export function readRosterSet(stanza: Stanza, own: string): RosterSet {
+export function readRosterSet(stanza: Stanza, own: string, limits: ItemLimits): RosterSet {
   const children = stanza.payload?.getChildElements() ?? []
   const [item] = children
   if (item === undefined || children.length !== 1 || !item.is('item', NS_ROSTER)) {
@@ -36,24 +47,28 @@ export function readRosterSet(stanza: Stanza, own: string): RosterSet {
   if (item.attrs['subscription'] === 'remove') return { jid, remove: true, name: undefined, groups: [] }
 
   const name: string = item.attrs['name'] ?? ''
-  if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
-    throw new StanzaError('not-acceptable', `The name is longer than ${MAX_NAME_BYTES} bytes`)
+  const { maxNameLength } = limits
+  if (Buffer.byteLength(name) > maxNameLength) {
+    throw new StanzaError('not-acceptable', `The name is longer than ${maxNameLength} bytes`)
   }
-  return { jid, remove: false, name: name === '' ? undefined : name, groups: readGroups(item) }
+  return { jid, remove: false, name: name === '' ? undefined : name, groups: readGroups(item, limits) }
 }
 
-function readGroups(item: ReturnType<Stanza['getChildElements']>[number]): string[] {
+function readGroups(
+  item: ReturnType<Stanza['getChildElements']>[number],
+  { maxNameLength, maxGroups }: ItemLimits,
+): string[] {
   const groups = new Set<string>()
   for (const element of item.getChildren('group', NS_ROSTER)) {
     const group = element.getText()
     if (group === '') throw new StanzaError('not-acceptable', 'A group needs a name')
-    if (Buffer.byteLength(group) > MAX_NAME_BYTES) {
-      throw new StanzaError('not-acceptable', `The name of a group is longer than ${MAX_NAME_BYTES} bytes`)
+    if (Buffer.byteLength(group) > maxNameLength) {
+      throw new StanzaError('not-acceptable', `The name of a group is longer than ${maxNameLength} bytes`)
     }
     if (groups.has(group)) throw new StanzaError('bad-request', 'A group is named twice')
     groups.add(group)
-    if (groups.size > MAX_GROUPS) {
-      throw new StanzaError('not-acceptable', `A contact may be in ${MAX_GROUPS} groups`)
+    if (groups.size > maxGroups) {
+      throw new StanzaError('not-acceptable', `A contact may be in ${maxGroups} groups`)
     }
   }
   return [...groups]

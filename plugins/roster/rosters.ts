@@ -1,19 +1,16 @@
 /** The rosters of a host: read, kept while their accounts are connected, changed one after the other. */
 
-import { randomBytes } from 'node:crypto'
 import {
   domainOf,
-  escapeText,
   type Host,
   type KeyvalStore,
   localOf,
-  NS_ROSTER,
   RoomyMap,
-  Stanza,
   StanzaError,
-  writeElement,
+  type StreamSession,
 } from '../../server/index.ts'
 import type { Pairs } from './pairs.ts'
+import { sendPush } from './query.ts'
 import { type Contact, type ReadonlyRoster, Roster, type RosterItem, type StoredRoster } from './roster.ts'
 
 /**
@@ -40,8 +37,8 @@ export interface ContactChange {
   edit(before: Contact): Contact | undefined
   /** Told what is going to happen, before it is written, and whether or not there is such an account. */
   decided?(before: Contact, after: Contact | undefined): void
-  /** Told when it is written, ahead of any other change of the roster. */
-  changed?(before: Contact, after: Contact): void
+  /** Told when it is written, ahead of any other change of the roster. @param version - the roster's, from now on */
+  changed?(before: Contact, after: Contact, version: number): void
 }
 
 /** Other processes, which change the same rosters. */
@@ -52,8 +49,8 @@ export interface RosterOthers {
   rostersOf(host: string): Rosters | undefined
   /** A roster has been written. */
   changed(username: string): void
-  /** Its resources are to be told of an item. */
-  pushed(username: string, jid: string): void
+  /** Its resources are to be told of what has changed until a version. */
+  pushed(username: string, version: number): void
 }
 
 /** Thrown inside a store's update so that nothing is written. */
@@ -69,6 +66,11 @@ export class Rosters {
   private readonly limits: () => RosterLimits
   private readonly pairs: Pairs
   private readonly inMemory = new RoomyMap<string, Roster>()
+  /**
+   * Of rosters in memory that other processes change as well: the version that has been pushed last. What two of them
+   * change may be heard of in another order, and each version must come to a client after all that it contains.
+   */
+  private readonly pushed = new RoomyMap<string, number>()
   /** Other processes that have sessions of the same accounts. */
   others: RosterOthers | undefined
   /** Told when an item is written or removed, after whoever has changed it. */
@@ -110,6 +112,7 @@ export class Rosters {
   /** Forgets the copy in memory. */
   drop(username: string): void {
     this.inMemory.delete(username)
+    this.pushed.delete(username)
   }
 
   /**
@@ -188,10 +191,21 @@ export class Rosters {
     return undefined
   }
 
-  /** Tells the account's resources that have asked for the roster of an item's new state (RFC 6121 §2.1.6). */
-  push(username: string, jid: string): void {
-    this.pushHere(username, jid)
-    this.others?.pushed(username, jid)
+  /**
+   * Tells the account's resources that have asked for the roster of an item's new state (RFC 6121 §2.1.6).
+   *
+   * @param version - the roster's, of the change
+   */
+  push(username: string, jid: string, version = this.inMemory.get(username)?.version ?? 0): void {
+    if (this.others !== undefined) {
+      this.pushUntil(username, version)
+      this.others.pushed(username, version)
+      return
+    }
+    const sessions = this.interested(username)
+    if (sessions.length === 0) return
+    const item = this.inMemory.get(username)?.items.get(jid)
+    for (const session of sessions) sendPush(session, { jid, item, version })
   }
 
   /** Another process has changed a roster: what is kept of it here is read again, ahead of whatever comes next. */
@@ -201,21 +215,29 @@ export class Rosters {
     })
   }
 
-  /** As `push`, for another process that has changed the item. */
-  pushChanged(username: string, jid: string): Promise<void> | undefined {
-    return this.after(username, () => this.pushHere(username, jid))
+  /** As `push`, for another process that has made the change. */
+  pushChanged(username: string, version: number): Promise<void> | undefined {
+    return this.after(username, () => this.pushUntil(username, version))
   }
 
-  private pushHere(username: string, jid: string): void {
-    const account = this.host.accounts.get(username)
-    if (account === undefined) return
-    const item = this.inMemory.get(username)?.items.get(jid)
-    for (const session of account.sessions.values()) {
-      if (!session.interested || session.destroyed) continue
-      const id = randomBytes(9).toString('base64url')
-      const attrs = { type: 'set', id, from: session.bareJid!, to: session.fullJid! }
-      session.send(item === undefined ? rosterIq(attrs, [], jid) : rosterIq(attrs, [item]))
+  /** Pushes what has changed until a version and was not pushed yet, in order. */
+  private pushUntil(username: string, version: number): void {
+    const pushed = this.pushed.get(username)
+    const roster = this.inMemory.get(username)
+    if (pushed === undefined || roster === undefined || version <= pushed) return
+    this.pushed.set(username, version)
+    const sessions = this.interested(username)
+    if (sessions.length === 0) return
+    for (const change of roster.changesSince(pushed)) {
+      if (change.version > version) break
+      for (const session of sessions) sendPush(session, change)
     }
+  }
+
+  private interested(username: string): StreamSession[] {
+    const sessions = this.host.accounts.get(username)?.sessions
+    if (sessions === undefined) return []
+    return [...sessions.values()].filter(({ interested, destroyed }) => interested && !destroyed)
   }
 
   private async load(username: string): Promise<Roster> {
@@ -236,12 +258,15 @@ export class Rosters {
 
   private keep(username: string, roster: Roster): void {
     const sessions = this.host.accounts.get(username)?.sessions.size ?? 0
-    if (sessions > 0) this.inMemory.set(username, roster)
+    if (sessions === 0) return
+    this.inMemory.set(username, roster)
+    if (this.others !== undefined && !this.pushed.has(username)) this.pushed.set(username, roster.version)
   }
 
   private async write(username: string, jid: string, change: ContactChange): Promise<boolean> {
     let before: Contact = {}
     let after: Contact = {}
+    let version = 0
     try {
       const stored = await this.store.update(username, (old) => {
         const roster = Roster.decode(old)
@@ -251,6 +276,9 @@ export class Rosters {
         after = edited
         roster.setContact(jid, edited)
         this.checkLength(roster, before, edited)
+        // RFC 6121 §2.6.3: what is not pushed is no other version.
+        if (before.item !== edited.item) roster.itemChanged(jid)
+        version = roster.version
         return roster.encode()
       })
       this.keep(username, Roster.decode(stored))
@@ -259,7 +287,7 @@ export class Rosters {
       if (error instanceof Unchanged) return false
       throw error
     }
-    change.changed?.(before, after)
+    change.changed?.(before, after, version)
     if (before.item !== after.item) this.onItemChanged?.(username, jid, after.item)
     return true
   }
@@ -295,27 +323,4 @@ export class Rosters {
 
 function grows(before: RosterItem | undefined, after: RosterItem): boolean {
   return before === undefined || before.name !== after.name || before.groups !== after.groups
-}
-
-/** A roster query as it is sent to clients (RFC 6121 §2.1): text, since a roster may be long. */
-export function rosterIq(
-  attrs: Record<string, string>,
-  items: Iterable<RosterItem>,
-  removed?: string,
-): Stanza {
-  let content =
-    removed === undefined ? '' : writeElement('item', { jid: removed, subscription: 'remove' }, '')
-  for (const { jid, subscription, ask, name, groups } of items) {
-    let inner = ''
-    for (const group of groups) inner += `<group>${escapeText(group)}</group>`
-    content += writeElement('item', { jid, subscription, ask: ask ? 'subscribe' : undefined, name }, inner)
-  }
-  return Stanza.fromText(
-    'iq',
-    attrs,
-    writeElement('query', { xmlns: NS_ROSTER }, content),
-    1,
-    'query',
-    NS_ROSTER,
-  )
 }

@@ -163,7 +163,8 @@ describe('subscriptions', () => {
     presence(juliet, 'subscribed', ROMEO)
     await settled(juliet, romeo)
     expect(taken(romeo)).toEqual([])
-    expect([await roster(juliet), await roster(romeo)]).toEqual([{}, {}])
+    // It is a pre-approval (§3.4.2).
+    expect([await roster(juliet), await roster(romeo)]).toEqual([{ [ROMEO]: 'none' }, {}])
   })
 
   it('§3.2: cancelling a subscription makes the contact unavailable', async () => {

@@ -52,12 +52,10 @@ class Client(ClientXMPP):
         tell("presence", sender=stanza["from"].full, type=stanza["type"])
 
     def pushed(self, stanza):
-        items = stanza["roster"]["items"]
-        if stanza["type"] == "result":
-            # All that it knows: a server that knows its version of the roster has nothing to add (RFC 6121 2.6).
-            items = {jid: self.client_roster[jid] for jid in self.client_roster.keys() if jid != self.boundjid.bare}
+        # What slixmpp has kept: with roster versioning a result is empty if that is right.
+        kept = {jid: self.client_roster[jid]["subscription"] for jid in self.client_roster.keys()}
         tell("roster", type=stanza["type"], items={
-            str(jid): item["subscription"] for jid, item in items.items()})
+            jid: subscription for jid, subscription in kept.items() if subscription != "none"})
 
     def send_message_to(self, to, body):
         self.send_message(mto=to, mbody=body, mtype="chat")

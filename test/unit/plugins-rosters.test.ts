@@ -81,6 +81,99 @@ describe('a stored roster', () => {
   })
 })
 
+describe('versions (RFC 6121 §2.6)', () => {
+  const with5 = () => {
+    const roster = new Roster()
+    for (const name of '12345') {
+      roster.setContact(`${name}@b`, { item: item(`${name}@b`) })
+      roster.itemChanged(`${name}@b`)
+    }
+    return roster
+  }
+  const remove = (roster: Roster, jid: string) => {
+    roster.setContact(jid, {})
+    roster.itemChanged(jid)
+  }
+  const jidsSince = (roster: Roster, version: number) => roster.changesSince(version).map(({ jid }) => jid)
+
+  it('grow with each change, and tell what has changed since', () => {
+    const roster = with5()
+    const { version } = roster
+    roster.setContact('2@b', { item: item('2@b', { name: 'x' }) })
+    roster.itemChanged('2@b')
+    remove(roster, '4@b')
+    expect(roster.version).toBeGreaterThan(version + 1)
+    expect(roster.changesSince(version)).toMatchObject([
+      { jid: '2@b', item: { name: 'x', version: version + 1 }, version: version + 1 },
+      { jid: '4@b', item: undefined, version: version + 2 },
+    ])
+    const again = Roster.decode(JSON.parse(JSON.stringify(roster.encode())))
+    expect(again.changesSince(version)).toEqual(roster.changesSince(version))
+    expect([again.version, again.knowsSince(version)]).toEqual([roster.version, true])
+  })
+
+  it('outlive the last item', () => {
+    const roster = with5()
+    const { version } = roster
+    for (const jid of [...roster.items.keys()]) remove(roster, jid)
+    const again = Roster.decode(roster.encode())
+    expect(again.version).toBe(roster.version)
+    expect(jidsSince(again, version)).toEqual(['1@b', '2@b', '3@b', '4@b', '5@b'])
+  })
+
+  it('of the very first roster, of others and of the future are not known', () => {
+    const roster = with5()
+    for (const version of [0, -1, roster.version + 1]) expect(roster.knowsSince(version)).toBe(false)
+    expect(new Roster().knowsSince(0)).toBe(false)
+    const imported = Roster.decode({
+      items: [{ jid: 'a@b', subscription: 'both' }],
+      requests: [],
+      version: 7,
+    })
+    expect([6, 7, 8].map((version) => imported.knowsSince(version))).toEqual([false, true, false])
+    expect(imported.changesSince(7)).toEqual([])
+  })
+
+  it('forget what was removed when it is much, by number or length, and then say so', () => {
+    for (const [count, jid] of [
+      [101, (n: number) => `${n}@b`],
+      [4, (n: number) => `${n}${'x'.repeat(2999)}@b`],
+    ] as const) {
+      const roster = with5()
+      const { version } = roster
+      for (let n = 10; n < 10 + count; n++) {
+        roster.setContact(jid(n), { item: item(jid(n)) })
+        remove(roster, jid(n))
+        expect(roster.encode()!.removed!.length).toBeLessThanOrEqual(100)
+      }
+      expect(roster.knowsSince(version)).toBe(false)
+      expect(JSON.stringify(roster.encode()!.removed).length).toBeLessThan(12_000)
+      expect(roster.knowsSince(roster.version)).toBe(true)
+    }
+  })
+
+  it('an item that comes back was not removed', () => {
+    const roster = with5()
+    const { version } = roster
+    remove(roster, '3@b')
+    roster.setContact('3@b', { item: item('3@b') })
+    roster.itemChanged('3@b')
+    expect(roster.changesSince(version)).toMatchObject([{ jid: '3@b', item: { jid: '3@b' } }])
+  })
+
+  it('of what was taken over: who is subscribed does not ask', () => {
+    const request = { inner: '', count: 0, payloadName: '', payloadNs: '' }
+    const roster = Roster.decode({
+      items: [{ jid: 'a@b', subscription: 'from' }],
+      requests: [
+        { from: 'a@b', ...request },
+        { from: 'c@d', ...request },
+      ],
+    })
+    expect([...roster.requests.keys()]).toEqual(['c@d'])
+  })
+})
+
 describe('changes', () => {
   it('are in the store, and in memory for as long as the account is connected', async () => {
     expect(await put('juliet', 'a@b')).toBe(true)

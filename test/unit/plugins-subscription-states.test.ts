@@ -7,21 +7,25 @@ import type { Contact, Subscription, SubscriptionRequest } from '../../plugins/r
 const JID = 'romeo@montague.lit'
 const REQUEST: SubscriptionRequest = { inner: '', count: 0, payloadName: '', payloadNs: '' }
 
-/** `none+out+in` as what a roster knows; `-` for a contact that is not on it. */
+/** `none+out+in` as what a roster knows; `-` for a contact that is not on it, `+ok` for a pre-approval (§3.4). */
 function contactOf(name: string): Contact {
   const [subscription, ...pending] = name.split('+')
   const request = pending.includes('in') ? REQUEST : undefined
   if (subscription === '-') return { request }
   const ask = pending.includes('out')
+  const approved = pending.includes('ok') ? true : undefined
   return {
-    item: { jid: JID, subscription: subscription as Subscription, ask, groups: ['g'], name: 'R' },
+    item: { jid: JID, subscription: subscription as Subscription, ask, approved, groups: ['g'], name: 'R' },
     request,
   }
 }
 
 function nameOf({ item, request }: Contact): string {
   return (
-    (item?.subscription ?? '-') + (item?.ask === true ? '+out' : '') + (request === undefined ? '' : '+in')
+    (item?.subscription ?? '-') +
+    (item?.ask === true ? '+out' : '') +
+    (request === undefined ? '' : '+in') +
+    (item?.approved === true ? '+ok' : '')
   )
 }
 
@@ -39,6 +43,9 @@ const TABLE: Record<string, Record<string, string>> = {
     from: 'from+out',
     'from+out': '=',
     both: '=',
+    'none+ok': 'none+out+ok',
+    'none+out+ok': '=',
+    'to+ok': '=',
   },
   unsubscribeOut: {
     '-': '=',
@@ -52,19 +59,25 @@ const TABLE: Record<string, Record<string, string>> = {
     from: '=',
     'from+out': 'from',
     both: 'from',
+    'none+ok': '=',
+    'none+out+ok': 'none+ok',
+    'to+ok': 'none+ok',
   },
   subscribedOut: {
-    '-': '=',
+    '-': 'none+ok',
     '-+in': 'from',
-    none: '=',
-    'none+out': '=',
+    none: 'none+ok',
+    'none+out': 'none+out+ok',
     'none+in': 'from',
     'none+out+in': 'from+out',
-    to: '=',
+    to: 'to+ok',
     'to+in': 'both',
     from: '=',
     'from+out': '=',
     both: '=',
+    'none+ok': '=',
+    'none+out+ok': '=',
+    'to+ok': '=',
   },
   unsubscribedOut: {
     '-': '=',
@@ -78,6 +91,9 @@ const TABLE: Record<string, Record<string, string>> = {
     from: 'none',
     'from+out': 'none+out',
     both: 'to',
+    'none+ok': 'none',
+    'none+out+ok': 'none+out',
+    'to+ok': 'to',
   },
   subscribeIn: {
     '-': '-+in',
@@ -91,6 +107,9 @@ const TABLE: Record<string, Record<string, string>> = {
     from: '=',
     'from+out': '=',
     both: '=',
+    'none+ok': 'from',
+    'none+out+ok': 'from+out',
+    'to+ok': 'both',
   },
   unsubscribeIn: {
     '-': '=',
@@ -104,6 +123,9 @@ const TABLE: Record<string, Record<string, string>> = {
     from: 'none',
     'from+out': 'none+out',
     both: 'to',
+    'none+ok': '=',
+    'none+out+ok': '=',
+    'to+ok': '=',
   },
   subscribedIn: {
     '-': '=',
@@ -117,6 +139,9 @@ const TABLE: Record<string, Record<string, string>> = {
     from: '=',
     'from+out': 'both',
     both: '=',
+    'none+ok': '=',
+    'none+out+ok': 'to+ok',
+    'to+ok': '=',
   },
   unsubscribedIn: {
     '-': '=',
@@ -130,18 +155,21 @@ const TABLE: Record<string, Record<string, string>> = {
     from: '=',
     'from+out': 'from',
     both: 'from',
+    'none+ok': '=',
+    'none+out+ok': 'none+ok',
+    'to+ok': 'none+ok',
   },
 }
 
 const CHANGES: Record<string, (contact: Contact) => Contact | undefined> = {
-  subscribeOut: (contact) => states.subscribeOut(JID, contact),
-  unsubscribeOut: states.unsubscribeOut,
-  subscribedOut: (contact) => states.subscribedOut(JID, contact),
-  unsubscribedOut: states.unsubscribedOut,
-  subscribeIn: (contact) => states.subscribeIn(contact, REQUEST),
-  unsubscribeIn: states.unsubscribeIn,
-  subscribedIn: states.subscribedIn,
-  unsubscribedIn: states.unsubscribedIn,
+  subscribeOut: (contact) => states.sent('subscribe', JID, contact).after,
+  unsubscribeOut: (contact) => states.sent('unsubscribe', JID, contact).after,
+  subscribedOut: (contact) => states.sent('subscribed', JID, contact).after,
+  unsubscribedOut: (contact) => states.sent('unsubscribed', JID, contact).after,
+  subscribeIn: (contact) => states.received('subscribe', JID, contact, REQUEST).after,
+  unsubscribeIn: (contact) => states.received('unsubscribe', JID, contact).after,
+  subscribedIn: (contact) => states.received('subscribed', JID, contact).after,
+  unsubscribedIn: (contact) => states.received('unsubscribed', JID, contact).after,
 }
 
 describe.each(Object.keys(TABLE))('RFC 6121 appendix A: %s', (change) => {
