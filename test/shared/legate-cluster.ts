@@ -201,6 +201,7 @@ storage = "redis"
 redis = ${lua({ ...redis, prefix: PREFIX })}
 cluster = { name = "process ${number}" }
 cluster_lease = ${LEASE}
+presence_open_resources = true
 VirtualHost "${DOMAIN}"
     delegations = { ["${DELEGATED}"] = { jid = "${MANAGER}" } }
 Component "${MANAGER}"
