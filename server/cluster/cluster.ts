@@ -316,6 +316,7 @@ export class Cluster implements BusHandler {
 
   resourceLeft(resource: RemoteResource): void {
     this.moves.leaves(resource)
+    if (resource.lost) resource.giveUp()
     this.server.events.fire('peer-left', { peer: resource })
     if (resource.lost && this.leads) resource.host.events.fire('resource-lost', { resource })
   }

@@ -126,6 +126,19 @@ export class RemotePeer implements Peer {
   }
 }
 
+/** Requests to one resource that are remembered until they are answered. */
+const MOST_OPEN = 1000
+
+/** An IQ that waits for its answer. */
+export interface OpenRequest {
+  /** Whether the other process has acknowledged it; it is told otherwise of those that it has not. */
+  readonly acknowledged: boolean
+  /** Tells whoever has asked that nobody will answer. */
+  lost(): void
+  /** Nothing is to be told any more. */
+  answered(): void
+}
+
 /** A client that is bound at another process. */
 export class RemoteResource extends RemotePeer implements Resource {
   readonly username: string
@@ -135,6 +148,8 @@ export class RemoteResource extends RemotePeer implements Resource {
   priority = 0
   /** Number of the last message to its process that was for its account, because of it. */
   sent = 0
+  /** IQs to it that it has not answered, by who has asked and their ids. */
+  private open: Map<string, OpenRequest> | undefined
 
   constructor(link: PeerLink, member: Member, key: Key, host: Host, beginning: Beginning) {
     super(link, member, key, host, beginning)
@@ -145,6 +160,25 @@ export class RemoteResource extends RemotePeer implements Resource {
 
   override get fullJid(): string {
     return this.key.jid
+  }
+
+  /** It is asked something. */
+  asked({ from, id }: Stanza['attrs'], request: OpenRequest): void {
+    this.open ??= new Map()
+    if (this.open.size < MOST_OPEN) this.open.set(`${from} ${id}`, request)
+  }
+
+  /** It has answered. */
+  answered({ to, id }: Stanza['attrs']): void {
+    const key = `${to} ${id}`
+    this.open?.get(key)?.answered()
+    this.open?.delete(key)
+  }
+
+  /** It can not answer any more, because its process has died. */
+  giveUp(): void {
+    for (const request of this.open?.values() ?? []) if (request.acknowledged) request.lost()
+    this.open = undefined
   }
 
   sendAmong(stanza: Stanza, isFirst: boolean): void {

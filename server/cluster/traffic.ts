@@ -13,13 +13,14 @@ import type { Elsewhere, StanzaEvent, TargetKind } from '../router.ts'
 import type { Server } from '../server.ts'
 import type { Origin } from '../session.ts'
 import { errorReply, mayAnswerWithError } from '../stanza/reply.ts'
-import type { Stanza } from '../stanza/stanza.ts'
+import { Stanza } from '../stanza/stanza.ts'
 import { StreamSession } from '../stream/session.ts'
+import { detached } from '../text.ts'
 import type { Bus, Member, Waiting } from './bus.ts'
 import type { Calls } from './calls.ts'
 import type { Directory } from './directory.ts'
 import type { Moves } from './moves.ts'
-import { type Among, type PeerLink, RemotePeer, RemoteResource } from './peers.ts'
+import { type Among, type OpenRequest, type PeerLink, RemotePeer, RemoteResource } from './peers.ts'
 import type { AccountRegistry } from './registry.ts'
 import { decode, encodeStanza, encodeText, type Key, type StanzaMessage, type TextMessage } from './wire.ts'
 
@@ -190,8 +191,11 @@ export class Traffic implements Elsewhere, PeerLink {
       ? { kind: 'h' as const, id: AGAIN, jid: origin.host?.name ?? '' }
       : this.keyOf(origin)
     const text = encodeStanza(key, '', stanza, number)
-    const sent = this.post(member, text, isMissed(stanza) ? new Forwarded(origin, stanza, origin) : undefined)
-    if (over !== undefined) over.sent = sent
+    const waiting = isMissed(stanza) ? new Forwarded(origin, stanza, origin) : undefined
+    const sent = this.post(member, text, waiting)
+    if (over === undefined) return
+    over.sent = sent
+    if (waiting !== undefined && stanza.name === 'iq') over.asked(stanza.attrs, waiting)
   }
 
   /** Takes to its process a copy for a session or connection there, whose events are done. */
@@ -255,6 +259,9 @@ export class Traffic implements Elsewhere, PeerLink {
       return session?.connection.drained()
     }
     const { stanza } = message
+    if (stanza.name === 'iq' && !isMissed(stanza)) {
+      this.cluster.directory.find(stanza.attrs.from ?? '')?.answered(stanza.attrs)
+    }
     if (message.for !== '') {
       if (session !== undefined && !session.destroyed) {
         if (session.type === 'component' && this.isOutdated(from, stanza)) return
@@ -388,8 +395,15 @@ function isMissed(stanza: Stanza): boolean {
   return stanza.name !== 'presence' && mayAnswerWithError(stanza)
 }
 
+function withoutContent({ name, attrs }: Stanza): Stanza {
+  const { type, from = '', to = '', id = '' } = attrs
+  return new Stanza(name, { type, from, to: detached(to), id: detached(id) })
+}
+
 /** A stanza under way to another process: if that dies, whoever has sent it gets an error. */
-class Forwarded implements Waiting {
+class Forwarded implements Waiting, OpenRequest {
+  acknowledged = false
+  private isAnswered = false
   private readonly origin: Origin
   private readonly stanza: Stanza
   private readonly sender: Origin | undefined
@@ -397,17 +411,24 @@ class Forwarded implements Waiting {
   /** @param sender - whose message it is, which is not acknowledged before the other process has it */
   constructor(origin: Origin, stanza: Stanza, sender: Origin | undefined) {
     this.origin = origin
-    this.stanza = stanza
+    // Until an IQ is answered: no longer than that is its content kept.
+    this.stanza = stanza.name === 'iq' ? withoutContent(stanza) : stanza
     this.sender = stanza.name === 'message' && sender instanceof StreamSession ? sender : undefined
     this.sender?.begin?.(this, true)
   }
 
   done(): void {
+    this.acknowledged = true
     this.sender?.end?.(this)
   }
 
+  answered(): void {
+    this.isAnswered = true
+  }
+
   lost(): void {
-    this.done()
+    this.sender?.end?.(this)
+    if (this.isAnswered) return
     this.origin.send(
       errorReply(
         this.stanza,

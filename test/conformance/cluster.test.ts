@@ -1,6 +1,8 @@
 /** Several processes that are one server, over Redis: here several servers of one test. */
 
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import type { RedisBus } from '../../server/cluster/redis-bus.ts'
+import type { ServerOptions } from '../../server/config/index.ts'
 import { login, type TestStream } from '../shared/client.ts'
 import { redisAvailable, type SingleRedis, startRedis } from '../shared/peers/redis.ts'
 import { describePeer } from '../shared/require.ts'
@@ -11,18 +13,20 @@ describePeer('a cluster', redisAvailable(), () => {
   const servers: TestServer[] = []
   const streams: TestStream[] = []
 
+  const optionsOf = (number: number): ServerOptions => ({
+    storage: 'redis',
+    redis: { url: peer.redis.url, prefix: 'test' },
+    cluster: { name: `process ${number}` },
+    cluster_lease: 2,
+    virtualHosts: { 'capulet.lit': { max_resources: 3 } },
+  })
+
   beforeAll(async () => {
     peer = await startRedis()
     for (let number = 0; number < 3; number++) {
       servers.push(
         await startServer(
-          {
-            storage: 'redis',
-            redis: { url: peer.redis.url, prefix: 'test' },
-            cluster: { name: `process ${number}` },
-            cluster_lease: 2,
-            virtualHosts: { 'capulet.lit': { max_resources: 3 } },
-          },
+          optionsOf(number),
           number > 0 ? [] : ['juliet@capulet.lit', 'romeo@capulet.lit', 'nurse@capulet.lit'],
         ),
       )
@@ -103,6 +107,33 @@ describePeer('a cluster', redisAvailable(), () => {
     romeo.send(message('juliet@capulet.lit/balcony', 'to the new one'))
     await now.withId('to the new one')
   })
+
+  it('answers IQs that somebody has not answered whose process dies, and no others', async () => {
+    const fourth = await startServer(optionsOf(3))
+    try {
+      const juliet = await enter(0, 'juliet@capulet.lit/balcony')
+      const romeo = await login(fourth.c2sPort, 'romeo@capulet.lit/orchard')
+      const ask = (id: string) =>
+        juliet.send(`<iq type='get' to='${romeo.jid}' id='${id}'><query xmlns='urn:x'/></iq>`)
+      for (const id of ['answered', 'open']) {
+        ask(id)
+        await romeo.withId(id)
+      }
+      romeo.send(`<iq type='result' to='${juliet.jid}' id='answered'/>`)
+      await juliet.withId('answered')
+      const bus = fourth.server.cluster!['bus'] as RedisBus
+      await bus['end']()
+      const error = await juliet.next(({ attrs }) => attrs.id === 'open')
+      expect(error.getChild('error')?.getChild('remote-server-timeout')).toBeDefined()
+      await juliet.settled()
+      expect(
+        juliet.received.filter(({ attrs }) => attrs.id === 'answered' || attrs.id === 'open'),
+      ).toHaveLength(2)
+      await romeo.destroy()
+    } finally {
+      await fourth.stop()
+    }
+  }, 30_000)
 
   it('counts the resources of an account at all processes', async () => {
     for (const server of [0, 1, 2]) await enter(server, `nurse@capulet.lit/r${server}`)
