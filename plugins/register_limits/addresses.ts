@@ -34,10 +34,10 @@ export class AddressSet {
   }
 }
 
-/** An address as it is compared: an IPv4 one that has come by IPv6 is an IPv4 one. */
+/** An address as it is compared: an IPv4 one that has come by IPv6 is an IPv4 one, and no network card is named. */
 export function plainAddress(address: string): string {
   const [, mapped] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? []
-  return mapped ?? address
+  return mapped ?? address.replace(/%.*$/, '')
 }
 
 /** Whose an address is: who has one of IPv6 mostly has 2⁶⁴ of them (RFC 6177). */

@@ -1,5 +1,6 @@
 /** Who may make accounts, by address, and how often. */
 
+import { isIP } from 'node:net'
 import { definePlugin, kinds, type Module, option, optionProblem, StanzaError } from '../../server/index.ts'
 import type { UserRegistering } from '../register_ibr/index.ts'
 import { AddressSet, isNetwork, plainAddress, subscriberOf } from './addresses.ts'
@@ -118,6 +119,8 @@ class Limits {
     this.readLists()
     const { options } = this.module
     const address = plainAddress(ip)
+    // Who resets the connection behind the request would be nobody's.
+    if (isIP(address) === 0) return new StanzaError('forbidden', 'It is not known where you are')
     const subscriber = subscriberOf(address)
     if (this.blocked.has(address) || this.overloaded.has(subscriber)) {
       return new StanzaError('forbidden', 'Your address may not make accounts')

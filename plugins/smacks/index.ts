@@ -90,14 +90,20 @@ export default definePlugin({
       if (stream === undefined) return undefined
       // Who has not answered that either is gone.
       if (stream.asked !== undefined) session.connection.destroy('the client does not acknowledge')
-      else if (stream.hibernating === undefined && stream.queue.length > 0) stream.askIfNeeded(0)
-      else return undefined
+      else {
+        stream.askIfNeeded(0)
+        // It has been asked for all of it before, and has acknowledged less: now it is asked in another way.
+        if (stream.asked === undefined) return undefined
+      }
       return true
     })
     module.hook('csi-client-active', ({ origin }) => streams.of(origin)?.askIfNeeded(0))
     module.hook('csi-flushing', ({ session }) => streams.of(session)?.askIfNeeded())
     module.every(SWEEP, () => streams.sweep())
-    module.onUnload(() => streams.endHibernating())
+    module.onUnload(() => {
+      relay?.end()
+      streams.end()
+    })
   },
 })
 
@@ -132,7 +138,7 @@ function answer(stream: ManagedStream | undefined): true | undefined {
   // What would be lost with this process is not handled.
   const durable = session.finished(true)
   if (durable === undefined) stream.tellHandled(handled)
-  else durable.then(() => stream.tellHandled(handled))
+  else stream.tellHandledAfter(durable, handled)
   stream.askIfNeeded()
   return true
 }
@@ -144,6 +150,8 @@ function resume(
   stanza: Stanza,
 ): true | Promise<true> {
   const { xmlns = '', previd = '' } = stanza.attrs
+  // It may have ended while it waited.
+  if (session.destroyed) return true
   if (session.type !== 'c2s_unbound') return refuse(session, xmlns)
   const h = readCounter(stanza.attrs.h)
   if (h === undefined) return refuse(session, xmlns, 'bad-request')

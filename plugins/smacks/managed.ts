@@ -20,6 +20,8 @@ const BURST = 10
 const BURST_SIZE = 1 << 23
 /** Characters that are kept for it. */
 const MOST_SIZE = 1 << 22
+/** Questions of the client's that may wait for their answers. */
+const MOST_QUESTIONS = 64
 
 /** What a managed stream asks of the plugin. */
 export interface Management {
@@ -63,6 +65,8 @@ export class ManagedStream extends Outlet {
   private told: number
   /** What was sent when an acknowledgement was asked for last. */
   private askedFor = -1
+  /** Questions of the client's that wait for their answers. */
+  private questions = 0
 
   constructor(
     session: StreamSession,
@@ -83,6 +87,11 @@ export class ManagedStream extends Outlet {
   /** How many stanzas of the client's have been handled. */
   get handled(): number {
     return (this.session.received - this.base) >>> 0
+  }
+
+  /** The same without what could still be lost with this process. */
+  get certain(): number {
+    return this.session.finished(true) === undefined ? this.handled : this.told
   }
 
   write(text: string): void {
@@ -124,6 +133,17 @@ export class ManagedStream extends Outlet {
       this.pass(writeElement('a', { xmlns: this.xmlns, h: `${handled}` }, ''))
   }
 
+  /** The same when what it has sent is durable. Who asks more and more meanwhile is read from later. */
+  tellHandledAfter(durable: Promise<void>, handled: number): void {
+    const { session } = this
+    const told = durable.then(() => {
+      this.questions--
+      // Nothing comes after the end of the stream (RFC 6120 §4.4).
+      if (!session.destroyed) this.tellHandled(handled)
+    })
+    if (++this.questions > MOST_QUESTIONS) session.hold(told)
+  }
+
   /** @returns what is wrong with it, if something is */
   acknowledged(h: number | undefined): StreamError | undefined {
     this.asked = undefined
@@ -160,12 +180,12 @@ export class ManagedStream extends Outlet {
    * @param xmlns - that it has resumed with
    */
   resume(over: StreamSession | Connection, h: number, xmlns: string): void {
-    this.timer?.cancel()
-    this.timer = undefined
-    this.queue.acknowledge(h)
     const { session, queue } = this
     if (over instanceof Connection) session.attach(over)
     else session.takeOver(over)
+    this.timer?.cancel()
+    this.timer = undefined
+    queue.acknowledge(h)
     this.xmlns = xmlns
     this.hibernating = undefined
     this.asked = undefined
@@ -181,7 +201,7 @@ export class ManagedStream extends Outlet {
 
   override closing(): void {
     // Rev. 1.5.2 of the specification: so that the client sends nothing twice. It sends again what is not durable yet.
-    this.tellHandled(this.session.finished(true) === undefined ? this.handled : this.told)
+    this.tellHandled(this.certain)
   }
 
   override lost(): boolean {

@@ -63,6 +63,8 @@ export class Relay {
   /** By their names: sessions here that clients of other processes have, and clients here of sessions there. */
   private readonly tunnels = new Map<string, { session: StreamSession; tunnel: Tunnel; member: string }>()
   private readonly relayed = new Map<string, Relayed>()
+  /** Names of tunnels to be, and whose they are: sessions here that what they have sent is waited for. */
+  private readonly resuming = new Map<string, string>()
   private count = 0
 
   constructor(module: Module, cluster: Cluster, streams: Streams) {
@@ -76,12 +78,14 @@ export class Relay {
     on('received', (received: Received) => this.received(received))
     on('gone', (gone: Gone) => this.gone(gone))
     on('out', ({ tunnel, text }: { tunnel: string; text: string }) => {
-      this.relayed.get(tunnel)?.session.connection.write(text)
+      const session = this.relayed.get(tunnel)?.session
+      if (session?.destroyed === false) session.connection.write(text)
     })
-    on('end', ({ tunnel }: { tunnel: string }) => {
+    on('end', ({ tunnel, left }: { tunnel: string; left: boolean }) => {
       const relayed = this.relayed.get(tunnel)
       this.relayed.delete(tunnel)
-      relayed?.session.connection.end()
+      if (left) relayed?.session.connection.leave()
+      else relayed?.session.connection.end()
     })
     module.onUnload(calls.onLeft((member) => this.left(member)))
   }
@@ -152,7 +156,13 @@ export class Relay {
     from: Member,
   ): Promise<ResumeAnswer> {
     // What it is told that has been handled has to be certain.
-    await this.streams.find(username, id)?.session.finished(true)
+    const durable = this.streams.find(username, id)?.session.finished(true)
+    if (durable !== undefined) {
+      this.resuming.set(name, from.id)
+      await durable
+      // The client may be gone, or its process.
+      if (!this.resuming.delete(name)) return false
+    }
     const stream = this.streams.find(username, id)
     if (stream === undefined) return false
     if (stream.refusalOf(h) !== undefined) return stream.queue.sent
@@ -160,9 +170,9 @@ export class Relay {
     const tunnel = new Tunnel(this.module.server.timers, {
       address,
       send: (text) => this.tell(from.id, 'out', { tunnel: name, text }),
-      end: () => {
+      end: (left) => {
         this.tunnels.delete(name)
-        this.tell(from.id, 'end', { tunnel: name })
+        this.tell(from.id, 'end', { tunnel: name, left })
       },
     })
     this.tunnels.set(name, { session, tunnel, member: from.id })
@@ -204,6 +214,7 @@ export class Relay {
   private gone({ tunnel: name, how }: Gone): void {
     const end = this.tunnels.get(name)
     this.tunnels.delete(name)
+    this.resuming.delete(name)
     if (end === undefined) return
     const { session, tunnel } = end
     if (session.connection !== tunnel) return
@@ -211,7 +222,16 @@ export class Relay {
     else session.streamClosed()
   }
 
+  /** The plugin goes: nobody hands anything over any more. */
+  end(): void {
+    for (const { session } of [...this.relayed.values()]) {
+      session.close(new StreamError('reset', 'Stream management is no longer offered'))
+    }
+    this.resuming.clear()
+  }
+
   private left({ id }: Member): void {
+    for (const [name, member] of this.resuming) if (member === id) this.resuming.delete(name)
     for (const [name, { member, tunnel }] of [...this.tunnels]) {
       if (member !== id) continue
       this.tunnels.delete(name)

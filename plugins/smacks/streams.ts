@@ -1,6 +1,6 @@
 /** All managed streams of a host: found by their sessions and ids, and ended when their time is over. */
 
-import { type Connection, RoomyMap, randomText, type StreamSession } from '../../server/index.ts'
+import { type Connection, RoomyMap, randomText, StreamError, type StreamSession } from '../../server/index.ts'
 import { FormerSessions } from './former.ts'
 import { ManagedStream, type Management } from './managed.ts'
 import type { SmacksModule } from './options.ts'
@@ -74,10 +74,10 @@ export class Streams implements Management {
     }
   }
 
-  /** Ends those that wait for their clients. */
-  endHibernating(): void {
-    for (const stream of [...this.bySession.values()]) {
-      if (stream.hibernating !== undefined) stream.session.close()
+  /** Ends all of them: nobody would resume those that wait, and hear what the clients of the others acknowledge. */
+  end(): void {
+    for (const { session } of [...this.bySession.values()]) {
+      session.close(new StreamError('reset', 'Stream management is no longer offered'))
     }
   }
 
@@ -133,12 +133,12 @@ export class Streams implements Management {
   }
 
   /** Keeps what has been handled, for when the client comes to resume it all the same. */
-  private async remember({ session, handled }: ManagedStream, id: string): Promise<void> {
+  private async remember({ session, certain }: ManagedStream, id: string): Promise<void> {
     const { host, options } = this.module
     const username = session.username!
     try {
       if ((await host.users?.exists(username)) !== true) return
-      await this.former.add(username, id, handled, options.smacks_max_old_sessions)
+      await this.former.add(username, id, certain, options.smacks_max_old_sessions)
     } catch (error) {
       host.log.warn('what an ended session had handled could not be kept', { user: username, error })
     }

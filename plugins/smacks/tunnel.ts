@@ -8,8 +8,8 @@ export interface TunnelEnd {
   /** The client's address. */
   readonly address: string
   send(text: string): void
-  /** Nothing more is sent: the connection is to be ended. */
-  end(): void
+  /** Nothing more is sent: the connection is to be ended. @param left - what was sent goes another way, too */
+  end(left: boolean): void
 }
 
 export class Tunnel extends Connection {
@@ -53,11 +53,15 @@ export class Tunnel extends Connection {
     this.far.send(text)
   }
 
-  override end(): void {
+  override end(left = false): void {
     if (this.over) return
     this.flush()
     this.over = true
-    this.far.end()
+    this.far.end(left)
+  }
+
+  override leave(): void {
+    this.end(true)
   }
 
   override close(): void {

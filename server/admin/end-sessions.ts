@@ -43,7 +43,11 @@ export function endSessions(
 ): EndingSessions {
   const open = [...server.sessions].filter(
     (session) =>
-      session.host === host && session.username === username && session !== but && !session.destroyed,
+      session.host === host &&
+      session.username === username &&
+      session !== but &&
+      !session.destroyed &&
+      !isElsewhere(session),
   )
   const { told, logged } = REASONS[reason]
   if (open.length > 0) host.log.info(logged, { account: username, sessions: open.length })
@@ -61,4 +65,9 @@ export function endSessions(
     if (reason === 'deleted' && open.length > 0) await purge()
   }
   return { count: open.length, gone: ended() }
+}
+
+/** Whether only the connection is here, and the session that it has resumed is another process's, which ends both. */
+function isElsewhere({ type, account }: StreamSession): boolean {
+  return type === 'c2s' && account === undefined
 }

@@ -277,7 +277,8 @@ export class LoginAttempt {
     const seconds = this.throttle.accountWait(account, this.longest)
     if (seconds === 0) return this.enter()
     return new Promise((resolve) => {
-      this.throttle.timers.after(seconds, () => resolve(this.enter() ?? true))
+      // Nobody hears of a password then that is looked at.
+      this.throttle.timers.after(seconds, () => resolve(!this.isGone() && (this.enter() ?? true)))
     })
   }
 

@@ -228,7 +228,9 @@ export class Users {
     this.#remember(username, fingerprint)
     if (account?.['SCRAM-SHA-1'] === undefined || account['SCRAM-SHA-256'] === undefined)
       await this.#complete(username, prepared, keys).catch(() => {}) // it is tried again at the next login
-    return true
+    // The account may have been deleted, or its password changed, while this one was looked at.
+    const current = readAccount(await this.#store.get(username))
+    return current?.[`SCRAM-${hash}`]?.storedKey === keys.storedKey
   }
 
   /**

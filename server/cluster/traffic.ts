@@ -113,8 +113,12 @@ export class Traffic implements Elsewhere, PeerLink {
   private waits({ stanza, origin }: StanzaEvent, bareJid: string): boolean {
     const waiting = {}
     const held = this.cluster.moves.holdOwn(bareJid, stanza.inner.length, () => {
-      this.server.router.route(stanza, origin)
-      origin.end?.(waiting)
+      try {
+        this.server.router.route(stanza, origin)
+      } finally {
+        // Whoever waits for it would wait for ever.
+        origin.end?.(waiting)
+      }
     })
     if (held === undefined) return false
     // It is not acknowledged before it has gone.

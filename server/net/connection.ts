@@ -21,6 +21,8 @@ const PIECE_LENGTH = 990
 const MOST_PIECES = 16
 /** Seconds that a peer has to close its side after ours is closed. */
 const LINGER_SECONDS = 5
+/** Bytes that may wait to be sent when a connection is left. */
+const MOST_LEFT = 1 << 16
 /** A connection that has been above the high-water mark for this many seconds is given up. */
 const STALL_SECONDS = 60
 
@@ -228,6 +230,15 @@ export class Connection implements SocketOwner {
     }
     if (text !== '') socket.write(text, 'utf8')
     socket.destroySoon()
+  }
+
+  /**
+   * Ends it for another one, over which what was written is sent again. Where much of that waits, nobody waits for a
+   * peer who does not read: whoever comes again and again would have it all kept as often.
+   */
+  leave(): void {
+    if (this.waiting > MOST_LEFT) this.destroy()
+    else this.end()
   }
 
   /** Ends it at once. */

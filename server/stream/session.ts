@@ -4,35 +4,18 @@ import type { AccountSessions, Host } from '../host.ts'
 import type { Logger } from '../log.ts'
 import type { TlsMaterial } from '../net/certificates.ts'
 import type { Connection, ConnectionHandler } from '../net/connection.ts'
-import { randomText } from '../random-text.ts'
 import type { Resource, SessionType } from '../session.ts'
-import { NS_STREAM, NS_STREAM_ERRORS } from '../stanza/namespaces.ts'
-import { escapeAttribute } from '../stanza/serialize.ts'
-import { Stanza, writeElement } from '../stanza/stanza.ts'
+import { Stanza } from '../stanza/stanza.ts'
 import type { Timeout, TimerWheel } from '../timers.ts'
 import { StreamError } from './errors.ts'
+import { newStreamId, STREAM_END, streamErrorText, streamHeaderText } from './framing.ts'
 import type { Outlet } from './outlet.ts'
+import type { StreamProfile } from './profile.ts'
 import type { Pattern } from './shapes.ts'
 import { type StreamHeader, Tokenizer, type TokenizerHandler, type TokenizerLimits } from './tokenizer.ts'
 import { Unfinished } from './unfinished.ts'
 
-/** What kind of stream it is: who talks to whom, and what happens at each step. */
-export interface StreamProfile {
-  /** For the log: `c2s`, `component`. */
-  readonly name: string
-  /** The content namespace (RFC 6120 §4.8.2). */
-  readonly defaultNs: string
-  /** Limits before authentication. */
-  readonly limits: TokenizerLimits
-  /** Seconds that the peer has to close its stream after ours is closed. */
-  readonly closeTimeout: number
-  /** A stream header has come; answer with `session.openStream` or throw a StreamError. */
-  opened(session: StreamSession, header: StreamHeader): void
-  /** A first-level child has come. May throw a StreamError. */
-  received(session: StreamSession, stanza: Stanza): void
-  /** The session has ended, for whatever reason; called once. */
-  closed(session: StreamSession, reason: string | undefined): void
-}
+export type { StreamProfile } from './profile.ts'
 
 let sessionCount = 0
 
@@ -249,13 +232,8 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
 
   /** Answers a stream header with ours. */
   openStream(attrs: Record<string, string | undefined>): void {
-    let header = `<?xml version='1.0'?><stream:stream xmlns='${this.profile.defaultNs}' xmlns:stream='${NS_STREAM}'`
-    for (const name in attrs) {
-      const value = attrs[name]
-      if (value !== undefined) header += ` ${name}='${escapeAttribute(value)}'`
-    }
     this.headerSent = true
-    this.connection.write(`${header}>`)
+    this.connection.write(streamHeaderText(this.profile.defaultNs, attrs))
   }
 
   /** Sends a stanza or another first-level child. */
@@ -369,10 +347,12 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   private loses(reason: string | undefined): boolean {
     if (this.over || this.footerSent || this.waiting) return this.waiting
     let goesOn = false
-    for (let outlet = this.outlet; outlet !== undefined; outlet = outlet.next)
+    for (let outlet = this.outlet; outlet !== undefined; outlet = outlet.next) {
       if (outlet.lost()) goesOn = true
-    // What was held back until now may have been too much.
-    if (!goesOn || this.over) return false
+      // What was held back until now may have been too much.
+      if (this.over) return false
+    }
+    if (!goesOn) return false
     this.log.info('the connection is lost, the session waits for another one', { reason })
     this.waiting = true
     this.letGo()
@@ -383,8 +363,8 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   private letGo(error?: StreamError): void {
     const { connection } = this
     connection.handler = LET_GO
-    if (error !== undefined) connection.write(`${streamErrorText(error)}</stream:stream>`)
-    connection.end()
+    if (error !== undefined) connection.write(`${streamErrorText(error)}${STREAM_END}`)
+    connection.leave()
     // What has come and was not worked on is not counted either: the peer sends it again.
     this.tokenizer.stop()
     this.tokenizer = ENDED
@@ -466,7 +446,7 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
       this.log.info('closing the stream with an error', { condition: error.condition, text: error.message })
       this.connection.write(streamErrorText(error))
     }
-    this.connection.write('</stream:stream>')
+    this.connection.write(STREAM_END)
     this.footerSent = true
     this.finish(error?.message)
     if (error !== undefined) {
@@ -532,15 +512,4 @@ function endedTokenizer(): Tokenizer {
 
 function endConnection(connection: Connection): void {
   connection.end()
-}
-
-/** RFC 6120 §4.7.3: unique, and not to be guessed. */
-function newStreamId(): string {
-  return randomText(12)
-}
-
-function streamErrorText(error: StreamError): string {
-  const condition = writeElement(error.condition, { xmlns: NS_STREAM_ERRORS }, '')
-  const text = new Stanza('text', { xmlns: NS_STREAM_ERRORS, 'xml:lang': 'en' }, error.message).toString()
-  return writeElement('stream:error', {}, condition + (error.message === '' ? '' : text) + error.detail)
 }

@@ -25,7 +25,7 @@ describePeer('stream management in a cluster', redisAvailable(), () => {
         cluster: { name: `process ${number}` },
         cluster_lease: 2,
         conflict_resolve: 'kick_old',
-        modules_enabled: [...USUAL_PLUGINS, 'smacks', 'offline', 'carbons', 'csi_simple'],
+        modules_enabled: [...USUAL_PLUGINS, 'smacks', 'offline', 'carbons', 'csi_simple', 'register'],
         virtualHosts: { [HOST]: { max_resources: 3, smacks_hibernation_time: 60 } },
       },
       users,
@@ -211,6 +211,60 @@ describePeer('stream management in a cluster', redisAvailable(), () => {
     await enter(1, `${JULIET}/d`)
     expect(sessionAt(0, waiting.stream.jid)).toBeUndefined()
     await expect(enter(2, `${JULIET}/e`)).rejects.toThrow('could not bind')
+  })
+
+  it('when the process of the connection stops while the resumption waits, the session waits on', async () => {
+    const extra = await startOne(3)
+    servers.push(extra)
+    const client = await juliet(0)
+    const session = sessionAt(0, client.stream.jid)!
+    const writing = {}
+    session.begin(writing)
+    await cut(0, client)
+    const stream = await authenticate(extra.c2sPort, JULIET)
+    streams.push(stream)
+    stream.send(`<resume xmlns='${SM}' previd='${client.id}' h='${client.h}'/>`)
+    const login = [...extra.server.sessions].find(({ type }) => type === 'c2s_unbound')!
+    await until(() => login.released() !== undefined)
+    await extra.server.cluster!.calls.heard(5000)
+    servers.pop()
+    await extra.stop()
+    await until(() => servers[0]!.server.cluster!.members.size === 3)
+    session.end(writing)
+    await servers[0]!.server.cluster!.calls.heard(5000)
+    expect(session.hibernating).toBe(true)
+    await (await again(1, client)).stream.settled()
+  })
+
+  it('a client whose session is another process’s changes its password and stays; the others end', async () => {
+    const [client, other] = [await juliet(0), await juliet(0, 'garden')]
+    await cut(0, client)
+    await cut(0, other)
+    const [back, gone] = [await again(1, client), await again(1, other)]
+    const change = (password: string) =>
+      back.stream.ask(
+        `<iq type='set' id='change-${password}'><query xmlns='jabber:iq:register'>` +
+          `<username>juliet</username><password>${password}</password></query></iq>`,
+      )
+    expect((await change('new')).attrs.type).toBe('result')
+    expect((await gone.stream.streamError()).condition).toBe('not-authorized')
+    await gone.stream.closed()
+    expect((await change('pw')).attrs.type).toBe('result')
+    await back.stream.settled()
+    await back.stream.close()
+  })
+
+  it('unloaded where the connection is, the session waits for its client to come to another process', async () => {
+    const client = await juliet(0)
+    await cut(0, client)
+    const back = await again(1, client)
+    const { hosts, modules } = servers[1]!.server
+    modules.unload(hosts.get(HOST)!, 'smacks')
+    expect((await back.stream.streamError()).condition).toBe('reset')
+    await back.stream.closed()
+    await until(() => sessionAt(0, client.stream.jid)?.hibernating === true)
+    await modules.load(hosts.get(HOST)!, 'smacks')
+    await (await again(1, back)).stream.settled()
   })
 
   it('when the process of the connection stops, the session waits; when its own does, the client is told', async () => {

@@ -267,6 +267,22 @@ describe('limits', () => {
     expect(outcome(await (await stranger()).ask(register(account('nurse'))))).toBe('auth forbidden')
   })
 
+  it('who has reset the connection behind the request, and so has no address any more, makes none', async () => {
+    await start({ ...limited, registration_blocklist: ['127.0.0.1'] })
+    const { hosts, sessions } = server.server
+    await stranger()
+    const asked = {
+      username: 'nurse',
+      host: HOST,
+      ip: 'unknown',
+      session: [...sessions][0]!,
+      additional: {},
+      allowed: true,
+    }
+    hosts.get(HOST)!.events.fire('user-registering', asked)
+    expect(asked.allowed).toBe(false)
+  })
+
   it('only those of the allowlist do, where that is asked for', async () => {
     await start({ ...limited, allowlist_registration_only: true, registration_allowlist: ['192.0.2.1'] })
     expect(outcome(await (await stranger()).ask(register(account('nurse'))))).toBe('auth forbidden')

@@ -30,6 +30,11 @@ describe('addresses', () => {
     expect(plainAddress('::1')).toBe('::1')
   })
 
+  it('are the same over each network card', () => {
+    expect(plainAddress('fe80::1%eth0')).toBe('fe80::1')
+    expect(new AddressSet(['fe80::/10']).has(plainAddress('fe80::1%eth0'))).toBe(true)
+  })
+
   it.each([
     ['192.0.2.1', '192.0.2.1'],
     ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],

@@ -43,3 +43,21 @@ it('of what is elsewhere, only by those who ask for it', async () => {
   unfinished.end(elsewhere)
   expect(await isSettled(all)).toBe(true)
 })
+
+it('what is begun twice is over at its first end, and who waits waits for none that ended before', async () => {
+  const unfinished = new Unfinished()
+  const [one, two] = [{}, {}]
+  unfinished.begin(one)
+  unfinished.begin(one, false)
+  unfinished.begin(two, true)
+  unfinished.end(one)
+  expect(unfinished.done(false)).toBeUndefined()
+  const all = Array.from({ length: 1000 }, () => unfinished.done(true))
+  unfinished.begin(one)
+  const own = unfinished.done(false)
+  unfinished.end(two)
+  expect(await isSettled(all[999])).toBe(true)
+  expect(await isSettled(own)).toBe(false)
+  unfinished.end(one)
+  expect(await isSettled(own)).toBe(true)
+})

@@ -40,6 +40,16 @@ describe('users', () => {
     expect(await list(users)).toEqual(['romeo'])
   })
 
+  it('a password that is changed, or an account that is deleted, while one is looked at, lets nobody in', async () => {
+    const { users } = setup()
+    await users.create('juliet', 'r0m30')
+    await users.create('romeo', 'x')
+    const checks = [users.verifyPassword('juliet', 'r0m30'), users.verifyPassword('romeo', 'x')]
+    await users.delete('romeo')
+    expect(await checks[1]).toBe(false)
+    expect(await checks[0]).toBe(true)
+  })
+
   it('fails with a code', async () => {
     const { users } = setup()
     await users.create('juliet', 'r0m30')
