@@ -8,7 +8,6 @@ import {
   lastDelay,
   localOf,
   type Module,
-  NS_STANZA_ID,
   type Origin,
   type Resource,
   type Stanza,
@@ -88,10 +87,9 @@ function deliverElsewhere(module: Module, failure: EventPayload<'delivery/failur
   const text = withDelay(stanza.toString(), host.name, when)
   for (const other of best) other.sendText(text)
   if (best.length > 0) return true
-  const offline = () =>
-    module.fireEvent('message/offline/handle', { origin: host, stanza, username: username!, when })
-  // The archive has it, where there is no other store for it.
-  return offer(module, { origin: host, stanza }, username!, offline, isArchived(stanza, bareJid!))
+  return offer(module, { origin: host, stanza }, username!, () =>
+    module.fireEvent('message/offline/handle', { origin: host, stanza, username: username!, when }),
+  )
 }
 
 /** RFC 6121 §8.5.2.1.1: all with the highest priority have had it. */
@@ -99,14 +97,6 @@ function hadIt(other: Resource, priority: number | undefined, when: number): boo
   return (
     other instanceof StreamSession && other.priority === priority && lastDelay(other.presence) + 1000 <= when
   )
-}
-
-function isArchived(stanza: Stanza, bare: string): boolean {
-  if (!stanza.inner.includes(NS_STANZA_ID)) return false
-  return stanza
-    .clone()
-    .getChildren('stanza-id', NS_STANZA_ID)
-    .some(({ attrs }) => attrs.by === bare)
 }
 
 /** What has no resource of its own to go to (RFC 6121 §8.5.2). */
@@ -167,11 +157,9 @@ async function offer(
   { origin, stanza }: Pick<StanzaEvent, 'origin' | 'stanza'>,
   username: string,
   fire: () => unknown,
-  isKept = false,
 ): Promise<true> {
   const exists = (await module.host.users?.exists(username)) === true
   const taken = exists && (await fire())
-  if (!isKept && (taken === undefined || taken === false))
-    origin.send(errorReply(stanza, 'service-unavailable'))
+  if (taken === undefined || taken === false) origin.send(errorReply(stanza, 'service-unavailable'))
   return true
 }

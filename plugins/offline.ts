@@ -2,6 +2,7 @@
 
 import {
   definePlugin,
+  type EventPayload,
   errorReply,
   type KeptStanza,
   keepStanza,
@@ -70,20 +71,19 @@ class Mailbox {
     })
   }
 
-  /** @returns whether the message is not to be refused; it is kept by then */
-  async take({
+  /** @returns whether the message is not to be refused, and is kept by then; undefined if nothing is kept here */
+  take(event: EventPayload<'message/offline/handle'>): true | Promise<true> | undefined {
+    if (!isWorthKeeping(event.stanza)) return true
+    if (this.module.options.offline_max_messages === 0) return undefined
+    return this.takeIn(event)
+  }
+
+  private async takeIn({
     origin,
     stanza,
     username,
     when = Date.now(),
-  }: {
-    origin: Origin
-    stanza: Stanza
-    username: string
-    when?: number
-  }): Promise<boolean> {
-    if (!isWorthKeeping(stanza)) return true
-    if (this.module.options.offline_max_messages === 0) return false
+  }: EventPayload<'message/offline/handle'>): Promise<true> {
     const keeping = this.inTurn(username, () => this.keep(origin, stanza, username, when))
     // Another process that it comes from does not take it for done before.
     origin.begin?.(keeping)

@@ -3,6 +3,7 @@
 import {
   bareOf,
   definePlugin,
+  type EventPayload,
   formElement,
   type KeptStanza,
   keepStanza,
@@ -36,6 +37,8 @@ import { isArchived } from './rules.ts'
 
 /** Before carbons and delivery, so that copies have the id. */
 const BEFORE_DELIVERY = 10
+/** After what keeps messages until somebody comes. */
+const AFTER_OFFLINE = -2
 /** Writes of one sender that are under way before it has to wait. */
 const MOST_WRITING = 50
 /** Milliseconds that other processes have to hear of new preferences. */
@@ -97,8 +100,8 @@ export default definePlugin({
     }
     module.hook('message/bare', (event) => recorder.received(event), BEFORE_DELIVERY)
     module.hook('message/full', (event) => recorder.received(event), BEFORE_DELIVERY)
-
-    // XEP-0198 §4: what is acknowledged has been written.
+    // Nobody is there, and nobody else keeps it: with what is in the archive nothing has gone wrong.
+    module.hook('message/offline/handle', (event) => recorder.has(event), AFTER_OFFLINE)
 
     serveQueries(module, archive)
     servePreferences(module, preferences)
@@ -116,6 +119,8 @@ class Recorder {
   private readonly decided = new WeakMap<Stanza, boolean>()
   /** Ids of messages in the archives of those who have sent them, for whoever copies them. */
   private readonly sentIds: WeakMap<Stanza, string>
+  /** Messages that were received here: whether they are in the archive, once that is known. */
+  private readonly written = new WeakMap<Stanza, Promise<boolean>>()
 
   constructor(module: MamModule, archive: MessageArchive, preferences: AllPreferences, rosters: Rosters) {
     this.module = module
@@ -134,7 +139,7 @@ class Recorder {
     if (!isArchived(stanza, true)) return undefined
     const again = () => this.module.server.router.process(origin, stanza)
     return this.decide(stanza, username!, to, again, () => {
-      this.sentIds.set(stanza, this.write(origin, stanza, username!, to))
+      this.sentIds.set(stanza, this.write(origin, stanza, username!, to).id)
     })
   }
 
@@ -148,10 +153,22 @@ class Recorder {
     const from = stanza.attrs.from ?? ''
     const again = () => this.module.server.router.arrive(origin, stanza)
     return this.decide(stanza, username, from, again, () => {
-      const id = this.write(origin, stanza, username, from)
+      const { id, written } = this.write(origin, stanza, username, from)
+      this.written.set(stanza, written)
       const text = writeElement('stanza-id', { xmlns: NS_STANZA_ID, by: bareOf(to), id }, '')
       stanza.appendWritten(text, 'stanza-id', NS_STANZA_ID)
     })
+  }
+
+  /** @returns whether a message is in the archive of the account that it is for; undefined if it is not */
+  has({
+    stanza,
+    username,
+  }: EventPayload<'message/offline/handle'>): Promise<true | undefined> | true | undefined {
+    const written = this.written.get(stanza)
+    if (written !== undefined) return written.then((isIn) => isIn || undefined)
+    // From before it was given to a session, which has not acknowledged it.
+    return hasId(stanza, `${username}@${this.module.host.name}`) || undefined
   }
 
   /**
@@ -189,24 +206,39 @@ class Recorder {
     return (await this.rosters.read(username)).contact(bareOf(partner)).item !== undefined
   }
 
-  /** @returns the id that the entry has */
-  private write(origin: Origin, stanza: Stanza, username: string, partner: string): string {
+  /** @returns the id that the entry has, and what resolves when it is known whether it is there */
+  private write(
+    origin: Origin,
+    stanza: Stanza,
+    username: string,
+    partner: string,
+  ): { id: string; written: Promise<boolean> } {
     const when = Date.now()
     const id = newArchiveId(when)
     const writing = this.archive.append(username, keepStanza(stanza), when, bareOf(partner), id)
     const done = writing.then(
-      () => origin.end?.(writing),
+      () => {
+        origin.end?.(writing)
+        return true
+      },
       (error: unknown) => {
         origin.end?.(writing)
         this.module.host.log.error('a message could not be archived', { user: username, error })
+        return false
       },
     )
     // It is delivered meanwhile, but nothing tells the sender before that it was.
     const count = origin.begin?.(writing) ?? 0
     // Who sends more than can be written waits; a component, on which many depend, does not.
     if (count > MOST_WRITING && origin.type === 'c2s') origin.hold?.(done)
-    return id
+    return { id, written: done }
   }
+}
+
+function hasId(stanza: Stanza, bare: string): boolean {
+  if (!stanza.inner.includes(NS_STANZA_ID)) return false
+  const copy = stanza.clone()
+  return copy.getChildren('stanza-id', NS_STANZA_ID).some(({ attrs }) => attrs.by === bare)
 }
 
 /** XEP-0359 §5: nobody else gives ids in the account's name. */

@@ -74,15 +74,18 @@ export async function changePassword(
   })
 }
 
-/** `legate deluser JID`. @returns the exit code */
+/** `legate deluser JID`; also of an account whose name no JID has any more. @returns the exit code */
 export async function deleteUser(configFile: string | undefined, jid: string): Promise<number> {
-  const account = readAccount(jid)
-  return work(configFile, account, 'change', async ({ config, users, storage }) => {
-    if (!(await users.exists(account.username))) throw notThere(account)
+  const misnamed = readMisnamed(jid)
+  const prepared = misnamed === undefined || prepareJid(jid) !== undefined ? readAccount(jid) : misnamed
+  return work(configFile, prepared, 'change', async ({ config, users, storage }) => {
+    const isThere = misnamed !== undefined && (await users.exists(misnamed.username))
+    const account = isThere ? misnamed : prepared
+    if (!isThere && !(await users.exists(account.username))) throw notThere(account)
     // First the account, so that nobody logs in to what is being taken apart.
     await users.delete(account.username)
     await storage.purgeUser(account.host, account.username)
-    console.log(`${account.jid} is deleted, with all that was stored of it.`)
+    console.log(`${escapeUnsafe(account.jid)} is deleted, with all that was stored of it.`)
     await endSessions(config, account, 'deleted')
   })
 }
@@ -127,8 +130,10 @@ function alreadyThere({ jid }: Account): CommandError {
   )
 }
 
-function notThere({ jid }: Account): CommandError {
-  return new CommandError(`there is no account ${jid}; to add it: legate adduser ${jid}`)
+function notThere({ username, jid }: Account): CommandError {
+  const wayOut =
+    username === prepareLocal(username) ? `to add it: legate adduser ${jid}` : 'no JID has that name'
+  return new CommandError(`there is no account ${escapeUnsafe(jid)}; ${wayOut}`)
 }
 
 /** For those who give register a JID, as adduser wants it. */
@@ -147,6 +152,15 @@ function readAccount(text: string): Account {
     throw new CommandError(`"${text}" has a resource; the account is ${jid.bare}`)
   }
   return { username: jid.local, host: jid.domain, jid: jid.bare }
+}
+
+/** An account by the very name that it is stored under, if that is none that a JID has (RFC 7622 §3.3). */
+function readMisnamed(text: string): Account | undefined {
+  const at = text.lastIndexOf('@')
+  const username = text.slice(0, Math.max(at, 0))
+  const host = prepareDomain(text.slice(at + 1))
+  if (username === '' || host === undefined || prepareLocal(username) === username) return undefined
+  return { username, host, jid: joinJid(username, host) }
 }
 
 /** Opens the storage that the server of the configuration uses, and closes it after the work. */

@@ -56,7 +56,8 @@ export async function importAccounts(
   const config = await readConfig(configFile)
   const moved = movedAccounts(config, command.host, command.user)
   checkPath(command)
-  if (command.replace && !command.dryRun) await checkStopped(config)
+  if (command.replace && !command.dryRun && (await isRunning(config)))
+    throw new CommandError(NOT_WHILE_RUNNING)
   const folder = dataPathOf(config)
   const isNew =
     moved.hosts.some((host) => storageKindOf(config, host, 'accounts') === 'internal') && !existsSync(folder)
@@ -115,6 +116,8 @@ class ImportRun {
     }
     const { counts, stopped } = await this.pass(pass).finally(() => progress.stop())
     console.log(summary(counts, dryRun))
+    if (counts.imported > 0 && !dryRun && !replace && (await mayRun(this.config)))
+      console.error(WHILE_RUNNING)
     if (stopped !== undefined) {
       console.error(
         `legate: ${escapeUnsafe(placeText(stopped.place))}: ${escapeUnsafe(stopped.message)}\n` +
@@ -237,17 +240,31 @@ function checkPath({ path, prosody, replace }: ImportCommand): void {
     throw new CommandError(`${path} is a folder; of a Prosody? Then: legate import --from-prosody ${path}`)
 }
 
-/** @throws CommandError if a server runs: what it knows of an account would not fit any more */
-async function checkStopped(config: Config): Promise<void> {
+const NOT_WHILE_RUNNING =
+  '--replace needs the server to be stopped: people may be using the accounts that are to go'
+const WHILE_RUNNING =
+  'The server runs: what it knows of a name from before there was an account (an empty block list, preferences of ' +
+  'the archive) counts until it is started again'
+
+/** Whether a server of this configuration runs. @throws CommandError if it does not say */
+async function isRunning(config: Config): Promise<boolean> {
   try {
     await askServer(config, { command: 'status' }, z.unknown())
+    return true
   } catch (error) {
-    if (error instanceof NotRunning) return
+    if (error instanceof NotRunning) return false
     throw error
   }
-  throw new CommandError(
-    '--replace needs the server to be stopped: people may be using the accounts that are to go',
-  )
+}
+
+/** One that does not say counts as well. */
+async function mayRun(config: Config): Promise<boolean> {
+  try {
+    return await isRunning(config)
+  } catch (error) {
+    if (error instanceof CommandError) return true
+    throw error
+  }
 }
 
 /** Errors of the file system are for people as they are. */

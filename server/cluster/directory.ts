@@ -164,7 +164,7 @@ export class Directory {
   }
 
   private forget(peer: RemotePeer): void {
-    peer.destroyed = true
+    peer.left()
     if (peer instanceof RemoteResource) {
       if (this.byFullJid.get(peer.fullJid) === peer) this.byFullJid.delete(peer.fullJid)
       takeOut(this.byAccount, peer.bareJid, peer)

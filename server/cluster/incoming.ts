@@ -12,6 +12,8 @@ export interface Receipt {
   readonly settled: number
   /** Some are missing: those after `got` have to be sent again. */
   readonly missing: boolean
+  /** Characters that have come since the last receipt. */
+  readonly size: number
 }
 
 interface Slot {
@@ -89,13 +91,14 @@ export class Incoming {
   }
 
   receipt(): Receipt {
-    return { got: this.got, settled: this.settled, missing: this.missing }
+    return { got: this.got, settled: this.settled, missing: this.missing, size: this.size }
   }
 
   /** Redis has the receipt. */
-  delivered({ got, settled, missing }: Receipt): void {
+  delivered({ got, settled, missing, size }: Receipt): void {
     this.told = { got, settled }
-    this.size = 0
+    // More may have come meanwhile.
+    this.size -= size
     this.asked = false
     if (missing) this.missing = false
   }

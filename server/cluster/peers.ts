@@ -3,6 +3,7 @@
 import type { Host } from '../host.ts'
 import { bareOf, localOf, resourceOf } from '../jid.ts'
 import type { Logger } from '../log.ts'
+import { type Connection, pauseFeeder, resumeFeeders } from '../net/connection.ts'
 import type { Peer, Resource, SessionType } from '../session.ts'
 import type { Stanza } from '../stanza/stanza.ts'
 import { Unfinished } from '../stream/unfinished.ts'
@@ -48,6 +49,8 @@ export class RemotePeer implements Peer {
   /** Who waits for the end of what holds it back. */
   private readonly released: (() => void)[] = []
   private unfinished: Unfinished | undefined
+  /** While it is full: those of this process that are held back until it takes more. */
+  private feeders: Set<Connection> | undefined
 
   constructor(link: PeerLink, member: Member, key: Key, host: Host, { sequence, since }: Beginning) {
     this.since = since
@@ -70,6 +73,29 @@ export class RemotePeer implements Peer {
 
   sendText(text: string): void {
     if (!this.destroyed) this.link.sendText(this, text)
+  }
+
+  /** At its process more waits to be sent to it than is good: whoever feeds it from now on is held back. */
+  filled(): void {
+    if (!this.destroyed) this.feeders ??= new Set()
+  }
+
+  /** It takes more again. */
+  drained(): void {
+    const { feeders } = this
+    this.feeders = undefined
+    if (feeders !== undefined) resumeFeeders(feeders)
+  }
+
+  /** Something is sent to it. */
+  fed(): void {
+    if (this.feeders !== undefined) pauseFeeder(this.feeders)
+  }
+
+  /** It is gone. */
+  left(): void {
+    this.destroyed = true
+    this.drained()
   }
 
   /** What comes from it next waits until this has settled. */

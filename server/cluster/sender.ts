@@ -116,7 +116,10 @@ export class Sender {
       out.rewind()
     }
     for (const [peer, receipt] of receipts) {
-      if (!reply.unknown.includes(peer.member.id)) peer.in.delivered(receipt)
+      if (reply.unknown.includes(peer.member.id)) continue
+      peer.in.delivered(receipt)
+      // What has come meanwhile was urgent only together with what is told now.
+      if (peer.in.owes) this.receiptSoon()
     }
     this.host.progressed()
     return true

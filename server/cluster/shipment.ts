@@ -14,7 +14,7 @@ export interface Shipment {
 }
 
 /** What stands before a batch of messages. */
-export interface Heading extends Receipt {
+export interface Heading extends Omit<Receipt, 'size'> {
   /** Number of the first message, or of the next one if there is none. */
   readonly first: number
   /** Whether a receipt is wanted at once. */

@@ -31,6 +31,10 @@ const UNKNOWN = { sequence: 0, since: 0 }
 export const TAG_MARK = '~'
 
 const RETURNED = 'cluster/returned'
+/** More waits to be sent to a session or connection, named by its id, than is good. */
+const FILLED = 'cluster/filled'
+/** It takes more again, or is gone. */
+const DRAINED = 'cluster/drained'
 
 /** Stands in the key of a copy beside others: it comes back if nobody is there any more. */
 const FIRST = '+'
@@ -76,6 +80,8 @@ export class Traffic implements Elsewhere, PeerLink {
     takes: (event, host, to, target) =>
       host.hostType === 'host' && to.local !== undefined && this.goesElsewhere(event, host, to, target),
   }
+  /** Sessions and connections of this process to which more waits to be sent than is good, and who knows of it. */
+  private readonly full = new Map<StreamSession, Set<string>>()
   /** What the last stanza is looked for with, if it is. */
   private looked: Promise<unknown> | undefined
 
@@ -85,6 +91,8 @@ export class Traffic implements Elsewhere, PeerLink {
     this.bus = bus
     this.log = log
     cluster.calls.on(RETURNED, (text) => this.returned(text as string))
+    cluster.calls.on(FILLED, (id, from) => this.peerOf(from, id as string)?.filled())
+    cluster.calls.on(DRAINED, (id, from) => this.peerOf(from, id as string)?.drained())
   }
 
   // What goes.
@@ -200,6 +208,7 @@ export class Traffic implements Elsewhere, PeerLink {
     if (over === undefined) return
     over.sent = sent
     if (waiting !== undefined && stanza.name === 'iq') over.asked(stanza.attrs, waiting)
+    over.fed()
   }
 
   /** Takes to its process a copy for a session or connection there, whose events are done. */
@@ -213,10 +222,12 @@ export class Traffic implements Elsewhere, PeerLink {
     const text = encodeStanza({ kind: 'h', id, jid: from }, peer.key.id, stanza)
     const sent = this.post(peer.member, text, waiting)
     if (peer instanceof RemoteResource) peer.sent = sent
+    peer.fed()
   }
 
   sendText(peer: RemotePeer, text: string): void {
     this.post(peer.member, encodeText(peer.key.id, text))
+    peer.fed()
   }
 
   private post(member: Member, text: string, waiting?: Waiting): number {
@@ -259,8 +270,10 @@ export class Traffic implements Elsewhere, PeerLink {
     session: StreamSession | undefined,
   ): void | Promise<void> {
     if (message.kind === 'text') {
-      session?.sendText(message.text)
-      return session?.connection.drained()
+      if (session === undefined) return
+      session.sendText(message.text)
+      this.slowDown(from, session)
+      return
     }
     const { stanza } = message
     if (stanza.name === 'iq' && !isMissed(stanza)) {
@@ -270,7 +283,8 @@ export class Traffic implements Elsewhere, PeerLink {
       if (session !== undefined && !session.destroyed) {
         if (session.type === 'component' && this.isOutdated(from, stanza)) return
         session.send(stanza)
-        return session.connection.drained()
+        this.slowDown(from, session)
+        return
       }
       // Presence for one that is gone is for nobody.
       if (stanza.name === 'presence') return
@@ -322,6 +336,31 @@ export class Traffic implements Elsewhere, PeerLink {
       if (number > 0) origin.number = number
     }
     this.server.router.arrive(origin, stanza, to)
+    if (!(origin instanceof RemotePeer) || to.local === undefined) return
+    const sessions = this.server.hosts.get(to.domain)?.accounts.get(to.local)?.sessions
+    for (const session of sessions?.values() ?? []) this.slowDown(origin.member, session)
+  }
+
+  /**
+   * Has another process hold back those who feed a session or connection, if that has too much to be sent. The
+   * others of that process are none the worse for it: what it has sent here is acknowledged.
+   */
+  private slowDown(member: Member, session: StreamSession): void {
+    const told = this.full.size === 0 ? undefined : this.full.get(session)
+    if (told?.has(member.id)) return
+    const drained = session.connection.drained()
+    if (drained === undefined) return
+    this.cluster.calls.tell([member.id], FILLED, session.id)
+    if (told !== undefined) {
+      told.add(member.id)
+      return
+    }
+    const members = new Set([member.id])
+    this.full.set(session, members)
+    void drained.then(() => {
+      this.full.delete(session)
+      this.cluster.calls.tell(members, DRAINED, session.id)
+    })
   }
 
   /** Whether what has come to be worked on here is another process's to work on by now. */
@@ -381,6 +420,11 @@ export class Traffic implements Elsewhere, PeerLink {
     if (this.server.fullJids.get(jid)?.available === true) return true
     const now = this.cluster.directory.find(jid)
     return now?.available === true && now.member !== from
+  }
+
+  private peerOf(member: Member, id: string): RemotePeer | undefined {
+    const { directory } = this.cluster
+    return directory.peer(member, `s${id}`) ?? directory.peer(member, `c${id}`)
   }
 
   private originOf(from: Member, key: Key): Origin | undefined {

@@ -23,6 +23,7 @@ import type {
   StoredContact,
   StoredPreferences,
   StoredRequest,
+  StoredRoster,
 } from './stores.ts'
 
 /** Messages, and characters of theirs, that are gathered before they are written. */
@@ -73,6 +74,9 @@ export class AccountWriter {
   private created: number | undefined
   private updated: number | undefined
   private readonly contacts = new Map<string, StoredContact>()
+  private version: number | undefined
+  /** The roster is not the one that clients may have kept under its version. */
+  private isOtherRoster = false
   private readonly requests = new Map<string, StoredRequest>()
   private readonly elements = new Map<string, string>()
   private readonly blocked = new Set<string>()
@@ -102,9 +106,17 @@ export class AccountWriter {
         return
       case 'contact':
         // One's own address is no contact.
-        if (part.contact.jid === this.jid) return
+        if (part.contact.jid === this.jid) {
+          this.isOtherRoster = true
+          return
+        }
+        // Two addresses that are one here.
+        if (this.contacts.has(part.contact.jid)) this.isOtherRoster = true
         this.contacts.set(part.contact.jid, part.contact)
         this.size += 200
+        return
+      case 'roster-version':
+        this.version = part.version
         return
       case 'request':
         this.requests.set(part.request.from, part.request)
@@ -142,15 +154,11 @@ export class AccountWriter {
     const { target, username } = this.options
     const { stores, users } = target
     await this.begin()
-    const { contacts, requests, blocked } = this
+    const { blocked } = this
     const list: StoredBlockList = Object.fromEntries([...blocked].map((jid) => [jid, true as const]))
-    const hasRoster = contacts.size > 0 || requests.size > 0
     await Promise.all([
       this.flush(),
-      stores.roster.set(
-        username,
-        hasRoster ? { items: [...contacts.values()], requests: [...requests.values()] } : undefined,
-      ),
+      stores.roster.set(username, this.roster()),
       stores.vcard.set(username, this.vcard),
       stores.private.setKeys(username, Object.fromEntries(this.elements)),
       stores.blocklist.set(username, blocked.size === 0 ? undefined : list),
@@ -212,6 +220,17 @@ export class AccountWriter {
         target.stores[store].append(username, stanza, when, partner, id),
       ),
     )
+  }
+
+  private roster(): StoredRoster | undefined {
+    const { contacts, requests } = this
+    const version = this.isOtherRoster ? undefined : this.version
+    if (contacts.size === 0 && requests.size === 0 && version === undefined) return undefined
+    return {
+      items: [...contacts.values()],
+      requests: [...requests.values()],
+      ...(version !== undefined && { version }),
+    }
   }
 
   /** @throws UserError */

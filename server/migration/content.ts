@@ -10,6 +10,8 @@ import type { StoredContact, StoredRequest } from './stores.ts'
 
 export const NS_DELAY = 'urn:xmpp:delay'
 const NS_LEGACY_DELAY = 'jabber:x:delay'
+/** Beyond it there might be no room for what changes here. */
+const HIGHEST_VERSION = 2 ** 50
 const SUBSCRIPTIONS = ['none', 'to', 'from', 'both'] as const
 
 /** A bare JID, prepared. @throws ContentError */
@@ -28,6 +30,7 @@ export function contactOf(fields: {
   jid: string
   subscription: string | undefined
   ask: string | undefined
+  approved: string | undefined
   name: string | undefined
   groups: readonly string[]
 }): StoredContact {
@@ -38,13 +41,24 @@ export function contactOf(fields: {
       `the contact ${jid} has a subscription that there is not: "${fields.subscription}"`,
     )
   const groups = [...new Set(fields.groups)].filter((group) => group !== '')
+  // Who sees the presence already has no use for it; some keep it all the same.
+  const isOpen = subscription === 'none' || subscription === 'to'
+  const approved = isOpen && (fields.approved === 'true' || fields.approved === '1')
   return {
     jid,
     subscription,
     ...(fields.ask === 'subscribe' && { ask: true }),
+    ...(approved && { approved }),
     ...(fields.name !== undefined && fields.name !== '' && { name: fields.name }),
     ...(groups.length > 0 && { groups }),
   }
+}
+
+/** A roster's version, if it is a number that can go on here. Others' may be of any kind (RFC 6121 §2.6.1). */
+export function rosterVersion(version: unknown): AccountPart | undefined {
+  const number = typeof version === 'string' && /^[1-9]\d*$/.test(version) ? Number(version) : version
+  if (typeof number !== 'number' || !Number.isInteger(number)) return undefined
+  return number > 0 && number <= HIGHEST_VERSION ? { kind: 'roster-version', version: number } : undefined
 }
 
 /** A request to see the account's presence. @throws ContentError */

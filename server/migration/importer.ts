@@ -122,7 +122,10 @@ export class Importer {
     const host = prepareDomain(rawHost)
     const username = prepareLocal(rawName)
     if (host === undefined || username === undefined) {
-      const what = host === undefined ? `"${rawHost}" is no domain` : `"${rawName}" is no user name`
+      const what =
+        host === undefined
+          ? `"${rawHost}" is no domain`
+          : `"${rawName}" is no user name that a JID can have (RFC 7622), so nobody could log in`
       this.refuse(place, `${what}: ${rawName}@${rawHost} is not imported`)
       return undefined
     }

@@ -48,6 +48,8 @@ export type AccountPart =
   /** Unix time in seconds. */
   | { readonly kind: 'times'; readonly created: number | undefined; readonly updated: number | undefined }
   | { readonly kind: 'contact'; readonly contact: StoredContact }
+  /** Of the whole roster (RFC 6121 §2.6). */
+  | { readonly kind: 'roster-version'; readonly version: number }
   | { readonly kind: 'request'; readonly request: StoredRequest }
   | { readonly kind: 'vcard'; readonly text: string }
   | { readonly kind: 'private'; readonly key: string; readonly text: string }

@@ -9,7 +9,7 @@ import { emptyAttributes } from '../stanza/attributes.ts'
 import { ownJid } from './content.ts'
 import { checkName, ImportedElement, NS_PIE } from './elements.ts'
 import { type AccountPart, ContentError, type Part, type Place } from './parts.ts'
-import { type ElementParts, LISTS, partsOf, WHOLE_ELEMENTS } from './portable-elements.ts'
+import { type ElementParts, LISTS, listPart, partsOf, WHOLE_ELEMENTS } from './portable-elements.ts'
 import type { XmlHandler } from './xml-events.ts'
 
 const NS_XINCLUDE = 'http://www.w3.org/2001/XInclude'
@@ -155,7 +155,11 @@ export class PortableDocument implements XmlHandler {
     if (level.kind === 'user') {
       if (this.isBroken) return SKIPPED
       const list = LISTS.get(`${name} ${namespace}`)
-      if (list !== undefined) return { kind: 'list', parts: list }
+      if (list !== undefined) {
+        const part = listPart(list, element)
+        if (part !== undefined) this.found.push(part)
+        return { kind: 'list', parts: list }
+      }
       const whole = WHOLE_ELEMENTS.get(`${name} ${namespace}`)
       if (whole !== undefined) return this.beginRoot(whole, element, attrs)
     }

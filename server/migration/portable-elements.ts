@@ -4,7 +4,7 @@ import type { Element } from '@xmpp/xml'
 import { SCRAM_HASHES } from '../auth/scram.ts'
 import { NS_BLOCKING, NS_CLIENT, NS_MAM, NS_PRIVATE, NS_ROSTER, NS_VCARD } from '../stanza/namespaces.ts'
 import { checkedKeys } from './account-writer.ts'
-import { archivedMessage, contactOf, listedJid, offlineMessage, requestOf } from './content.ts'
+import { archivedMessage, contactOf, listedJid, offlineMessage, requestOf, rosterVersion } from './content.ts'
 import { NS_PIE, standalone } from './elements.ts'
 import { type AccountPart, ContentError } from './parts.ts'
 
@@ -83,6 +83,11 @@ export function partsOf(
   }
 }
 
+/** What a list says itself, beside the pieces in it: which version of the roster it is. */
+export function listPart(kind: ElementParts, list: Element): AccountPart | undefined {
+  return kind === 'contact' ? rosterVersion(attribute(list, 'ver')) : undefined
+}
+
 function attribute({ attrs }: Element, name: string): string | undefined {
   return attrs[name] as string | undefined
 }
@@ -92,6 +97,7 @@ function contactPart(item: Element): AccountPart {
     jid: attribute(item, 'jid') ?? '',
     subscription: attribute(item, 'subscription'),
     ask: attribute(item, 'ask'),
+    approved: attribute(item, 'approved'),
     name: attribute(item, 'name'),
     groups: item.getChildren('group', NS_ROSTER).map((group) => group.getText()),
   })

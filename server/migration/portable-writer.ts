@@ -11,7 +11,7 @@ import type { ArchiveEntry, ArchiveStore } from '../storage/index.ts'
 import { NS_DELAY } from './content.ts'
 import { NS_PIE, uniform } from './elements.ts'
 import { NS_PIE_MAM, NS_PIE_SCRAM } from './portable-elements.ts'
-import type { HostStores, StoredContact, StoredPreferences, StoredRequest } from './stores.ts'
+import type { HostStores, StoredContact, StoredPreferences, StoredRequest, StoredRoster } from './stores.ts'
 
 /** Messages that are read at a time. */
 const PAGE = 200
@@ -70,8 +70,7 @@ async function* writeAccount(
     stores.archivePrefs.get(username),
   ])
   let text = opening('user', { name: username }) + credentials(record)
-  if (roster !== undefined && roster.items.length > 0)
-    text += list('query', NS_ROSTER, roster.items.map(contactElement))
+  if (roster !== undefined) text += rosterElement(roster)
   for (const request of roster?.requests ?? [])
     text += `${requestElement(request, joinJid(username, host))}\n`
   yield text
@@ -127,8 +126,13 @@ function opening(name: string, attrs: Record<string, string | undefined>): strin
   return `${writeElement(name, attrs, '').slice(0, -2)}>\n`
 }
 
-function list(name: string, xmlns: string, items: readonly string[]): string {
-  return `${opening(name, { xmlns })}${items.map((item) => `${item}\n`).join('')}</${name}>\n`
+function list(
+  name: string,
+  xmlns: string,
+  items: readonly string[],
+  attrs?: Record<string, string | undefined>,
+): string {
+  return `${opening(name, { xmlns, ...attrs })}${items.map((item) => `${item}\n`).join('')}</${name}>\n`
 }
 
 /** XEP-0227 §3.3 */
@@ -147,8 +151,20 @@ function credentials(record: ImportedRecord): string {
   return text
 }
 
-function contactElement({ jid, name, subscription, ask, groups = [] }: StoredContact): string {
-  const attrs = { jid, name, subscription, ask: ask ? 'subscribe' : undefined }
+/** §3.4: as clients get it. An empty one, too, has its version. */
+function rosterElement({ items, version }: StoredRoster): string {
+  if (items.length === 0 && version === undefined) return ''
+  return list('query', NS_ROSTER, items.map(contactElement), { ver: version?.toString() })
+}
+
+function contactElement({ jid, name, subscription, ask, approved, groups = [] }: StoredContact): string {
+  const attrs = {
+    jid,
+    name,
+    subscription,
+    ask: ask ? 'subscribe' : undefined,
+    approved: approved ? 'true' : undefined,
+  }
   return writeElement(
     'item',
     attrs,

@@ -5,7 +5,7 @@ import { hashLength, SCRAM_HASHES, type ScramHash } from '../auth/scram.ts'
 import { prepareJid } from '../jid.ts'
 import { NS_CLIENT, NS_VCARD, NS_XML } from '../stanza/namespaces.ts'
 import { checkedKeys } from './account-writer.ts'
-import { contactOf, keptStanza, listedJid, momentOf, requestOf } from './content.ts'
+import { contactOf, keptStanza, listedJid, momentOf, requestOf, rosterVersion } from './content.ts'
 import { checkName, checkText, ImportedElement, standalone } from './elements.ts'
 import { type LuaData, type LuaTable, utf8 } from './lua-data.ts'
 import { type AccountPart, ContentError } from './parts.ts'
@@ -52,8 +52,11 @@ export function* rosterParts(stored: LuaData): Generator<AccountPart> {
       key === false ||
       (key === 'pending' && typeof tableOf(value, 'pending').get('subscription') !== 'string')
     ) {
+      const metadata = key === false ? tableOf(value, 'the roster') : undefined
+      const version = rosterVersion(metadata?.get('version'))
+      if (version !== undefined) yield version
       // Before 0.10 it was beside the contacts.
-      const pending = key === false ? tableOf(value, 'the roster').get('pending') : value
+      const pending = metadata === undefined ? value : metadata.get('pending')
       if (pending === undefined) continue
       for (const [jid, request] of tableOf(pending, 'pending')) {
         if (typeof jid !== 'string' || request === undefined || request === false) continue
@@ -73,6 +76,7 @@ export function* rosterParts(stored: LuaData): Generator<AccountPart> {
         jid: textOf(key),
         subscription: optionalText(item.get('subscription')),
         ask: optionalText(item.get('ask')),
+        approved: item.get('approved') === true ? 'true' : optionalText(item.get('approved')),
         name: optionalText(item.get('name')),
         groups: names.filter((name) => typeof name === 'string').map(textOf),
       }),

@@ -9,8 +9,11 @@ export interface StoredContact {
   readonly jid: string
   readonly subscription: 'none' | 'to' | 'from' | 'both'
   readonly ask?: true
+  readonly approved?: true
   readonly name?: string
   readonly groups?: readonly string[]
+  /** Of the roster, when the contact was last changed here. */
+  readonly version?: number
 }
 
 /** A subscription request that waits for an answer, in the same store. */
@@ -28,6 +31,11 @@ export interface StoredRequest {
 export interface StoredRoster {
   items: StoredContact[]
   requests: StoredRequest[]
+  /** What clients keep of it is compared by this. */
+  version?: number
+  /** What has changed after this version is known; if it is missing, after `version`. */
+  since?: number
+  removed?: [jid: string, version: number][]
 }
 
 /** The store `archive_prefs` (plugins/mam/preferences.ts). */

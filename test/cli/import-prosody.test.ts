@@ -1,6 +1,6 @@
 // legate import --from-prosody: a data folder that a real Prosody has made, over streams of clients.
 
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
@@ -28,9 +28,11 @@ describePeer('Prosody', prosodyAvailable(), () => {
   const data = mkdtempSync(join(tmpdir(), 'legate-from-prosody-'))
   let folder: LegateFolder
   let server: RunningLegate
+  /** What Prosody said last of Juliet's roster. */
+  let version: string
 
   beforeAll(async () => {
-    await makeData(data)
+    version = await makeData(data)
     folder = new LegateFolder(CONFIG)
   })
 
@@ -71,6 +73,12 @@ describePeer('Prosody', prosodyAvailable(), () => {
     )
     expect(roster).toContain('Roméo &amp; &quot;co&quot;')
     expect(roster).toContain('<group>Montague</group>')
+    // RFC 6121 §2.6.3: what she has kept is what there is.
+    expect(roster).toContain(`ver="${version}"`)
+    const same = await juliet.ask(
+      `<iq type='get' id='same'><query xmlns='jabber:iq:roster' ver='${version}'/></iq>`,
+    )
+    expect(same.getChildElements()).toEqual([])
     expect(await ask("<vCard xmlns='vcard-temp'/>")).toContain('<FN>Juliet &lt;Capulet&gt; 🌹</FN>')
     const kept = await ask("<query xmlns='jabber:iq:private'><storage xmlns='storage:bookmarks'/></query>")
     expect(kept).toContain('xml:lang="de"')
@@ -84,6 +92,19 @@ describePeer('Prosody', prosodyAvailable(), () => {
     const request = await juliet.next((element) => element.attrs['type'] === 'subscribe')
     expect(request.attrs['from']).toBe(NURSE)
     await juliet.close()
+  })
+
+  it('RFC 6121 §3.4: who is approved before asking', async () => {
+    const jid = `${NURSE}/plain`
+    const nurse = await login(server.c2sPort, jid, {
+      password: PASSWORDS['nurse.angelica'],
+      presence: false,
+    })
+    const roster = await nurse.ask("<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>")
+    const items = roster.getChild('query')!.getChildElements()
+    const ofPeter = items.find(({ attrs }) => attrs['jid'] === 'peter@capulet.lit')
+    expect(ofPeter?.attrs).toMatchObject({ subscription: 'none', approved: 'true' })
+    await nurse.close()
   })
 
   it('messages that wait are handed over, once, with their time', async () => {
@@ -139,10 +160,33 @@ describePeer('Prosody', prosodyAvailable(), () => {
       rmSync(copy, { recursive: true })
     }
   })
+
+  it('RFC 7622 §3.3: a name that no JID can have is told, and all the others are imported', async () => {
+    const copy = mkdtempSync(join(tmpdir(), 'legate-from-prosody-'))
+    const other = new LegateFolder(CONFIG)
+    try {
+      cpSync(data, copy, { recursive: true })
+      const accounts = join(copy, 'capulet%2elit', 'accounts')
+      renameSync(join(accounts, 'romeo.dat'), join(accounts, '%e2%99%9a.dat'))
+      const outcome = await other.run(['import', '--from-prosody', copy])
+      expect(outcome).toMatchObject({
+        code: 1,
+        stdout: expect.stringMatching(/^2 accounts imported.*; 1 not imported/),
+      })
+      expect(outcome.stderr).toContain(
+        'capulet%2elit/accounts/%e2%99%9a.dat: "♚" is no user name that a JID can have (RFC 7622)',
+      )
+      expect(outcome.stderr).toContain('♚@capulet.lit is not imported')
+      expect(await other.run(['check'])).toMatchObject({ stdout: expect.not.stringContaining('♚') })
+    } finally {
+      await other.remove()
+      rmSync(copy, { recursive: true })
+    }
+  })
 })
 
-/** What three people do with a Prosody whose data this is. */
-async function makeData(into: string): Promise<void> {
+/** What three people do with a Prosody whose data this is. @returns the version of Juliet's roster */
+async function makeData(into: string): Promise<string> {
   const prosody = await startProsody({
     hosts: { 'capulet.lit': {} },
     passwords: 'scram',
@@ -189,9 +233,17 @@ async function makeData(into: string): Promise<void> {
     await juliet.close()
     const nurse = await at('nurse.angelica', 'house')
     nurse.send(`<presence type='subscribe' to='${JULIET}'/>`)
+    nurse.send("<presence type='subscribed' to='peter@capulet.lit'/>")
     await nurse.settled()
     await nurse.close()
+    const again = await login(prosody.c2sPort, `${JULIET}/x`, {
+      password: PASSWORDS.juliet,
+      presence: false,
+    })
+    const roster = await again.ask("<iq type='get' id='roster'><query xmlns='jabber:iq:roster' ver=''/></iq>")
+    await again.close()
     cpSync(prosody.directory, into, { recursive: true })
+    return roster.getChild('query')!.attrs['ver'] as string
   } finally {
     await prosody.stop()
   }

@@ -132,7 +132,12 @@ describe('import', () => {
   it('from standard input, while the server runs', async () => {
     const folder = folderWith(ON_FREE_PORTS + HOST)
     const server = await folder.start()
-    expect(await folder.run(['import', '-'], document(user('juliet')))).toMatchObject({ code: 0 })
+    expect(await folder.run(['import', '-'], document(user('juliet')))).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining('The server runs: what it knows of a name'),
+    })
+    // Nothing has come.
+    expect(await folder.run(['import', '-'], document(user('juliet')))).toMatchObject({ code: 0, stderr: '' })
     await (await login(server.c2sPort, 'juliet@capulet.lit/a')).close()
     await server.stop()
   })

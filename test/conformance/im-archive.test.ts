@@ -1,7 +1,10 @@
 /** Message archives over real sockets (XEP-0313, XEP-0059, XEP-0359). */
 
 import type { Element } from '@xmpp/xml'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { ServerOptions } from '../../server/index.ts'
+import { ChosenStorage } from '../../server/storage/chosen.ts'
+import type { ArchiveStore } from '../../server/storage/index.ts'
 import { login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
 
@@ -19,20 +22,24 @@ let romeo: TestStream
 const streams: TestStream[] = []
 let ids = 0
 
-beforeEach(async () => {
-  const modules_enabled = [...USUAL_PLUGINS, 'mam', 'carbons', 'offline']
-  server = await startServer(
-    { modules_enabled, max_archive_query_results: 10, virtualHosts: { [HOST]: {} } },
-    [JULIET, ROMEO, NURSE],
-  )
+beforeEach(() => start({ modules_enabled: [...USUAL_PLUGINS, 'mam', 'carbons', 'offline'] }))
+
+afterEach(stop)
+
+async function start(options: ServerOptions): Promise<void> {
+  server = await startServer({ ...options, max_archive_query_results: 10, virtualHosts: { [HOST]: {} } }, [
+    JULIET,
+    ROMEO,
+    NURSE,
+  ])
   juliet = await connect(`${JULIET}/balcony`)
   romeo = await connect(`${ROMEO}/orchard`)
-})
+}
 
-afterEach(async () => {
+async function stop(): Promise<void> {
   for (const stream of streams.splice(0)) await stream.destroy()
   await server.stop()
-})
+}
 
 async function connect(jid: string): Promise<TestStream> {
   const stream = await login(server.c2sPort, jid)
@@ -267,15 +274,71 @@ describe('queries', () => {
   })
 })
 
-describe('preferences', () => {
-  const prefs = async (stream: TestStream, content?: string, policy = 'always') => {
-    const iq =
-      content === undefined
-        ? `<iq type='get' id='p${++ids}'><prefs xmlns='${MAM}'/></iq>`
-        : `<iq type='set' id='p${++ids}'><prefs xmlns='${MAM}' default='${policy}'>${content}</prefs></iq>`
-    return stream.ask(iq)
-  }
+async function prefs(stream: TestStream, content?: string, policy = 'always'): Promise<Element> {
+  return stream.ask(
+    content === undefined
+      ? `<iq type='get' id='p${++ids}'><prefs xmlns='${MAM}'/></iq>`
+      : `<iq type='set' id='p${++ids}'><prefs xmlns='${MAM}' default='${policy}'>${content}</prefs></iq>`,
+  )
+}
 
+describe.each([
+  ['without offline', { modules_enabled: [...USUAL_PLUGINS, 'mam'] }],
+  [
+    'where nothing may wait',
+    { modules_enabled: [...USUAL_PLUGINS, 'mam', 'offline'], offline_max_messages: 0 },
+  ],
+])('RFC 6121 §8.5.2.2.1: to who is not there, %s', (_, options) => {
+  beforeEach(async () => {
+    await stop()
+    await start(options)
+  })
+
+  /** What has come of messages with these ids: `id: condition`. */
+  const errors = () =>
+    romeo.received
+      .filter(({ attrs }) => attrs.type === 'error')
+      .map((error) => `${error.attrs.id}: ${conditionOf(error)}`)
+
+  it('what is in the archive has not failed, and what is not has', async () => {
+    await say(romeo, NURSE, 'm1')
+    await say(romeo, `${NURSE}/gone`, 'm2')
+    await say(romeo, NURSE, 'm3', "<body>m3</body><no-store xmlns='urn:xmpp:hints'/>")
+    await say(romeo, NURSE, 'm4', "<active xmlns='http://jabber.org/protocol/chatstates'/>")
+    await say(romeo, `nobody@${HOST}`, 'm5')
+    const expected = ['m3', 'm4', 'm5'].map((id) => `${id}: service-unavailable`)
+    // What a mailbox would drop without a word it drops, too, if it is there and may keep nothing.
+    if (options.modules_enabled.includes('offline')) expected.splice(0, 2)
+    expect(errors()).toEqual(expected)
+    const nurse = await connect(`${NURSE}/kitchen`)
+    expect((await query(nurse)).messages).toEqual(['m1', 'm2'])
+  })
+
+  it('XEP-0359 §3: an id that the sender has made up counts for nothing', async () => {
+    await prefs(juliet, '', 'never')
+    await juliet.close()
+    await say(romeo, JULIET, 'm1', `<body>m1</body><stanza-id xmlns='${SID}' by='${JULIET}' id='x'/>`)
+    expect(errors()).toEqual(['m1: service-unavailable'])
+  })
+
+  it('what can not be written to the archive has failed', async () => {
+    await stop()
+    const open = ChosenStorage.prototype.openArchive
+    const opening = vi.spyOn(ChosenStorage.prototype, 'openArchive').mockImplementation(function <T>(
+      this: ChosenStorage,
+      ...names: [string, string]
+    ): ArchiveStore<T> {
+      const append = () => Promise.reject(new Error('the disk is full'))
+      return { ...(open.call(this, ...names) as ArchiveStore<T>), append }
+    })
+    await start(options)
+    opening.mockRestore()
+    await say(romeo, NURSE, 'm1')
+    await expect.poll(errors).toEqual(['m1: service-unavailable'])
+  })
+})
+
+describe('preferences', () => {
   it('XEP-0441: say with whom messages are archived', async () => {
     expect((await prefs(juliet)).getChild('prefs')!.attrs['default']).toBe('always')
     const answer = await prefs(juliet, `<always><jid>${NURSE}</jid></always><never/>`, 'never')

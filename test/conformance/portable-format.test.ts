@@ -2,6 +2,7 @@
 // export that is imported gives the same export.
 
 import { describe, expect, it } from 'vitest'
+import { Roster } from '../../plugins/roster/roster.ts'
 import type { KeptStanza } from '../../server/stanza/kept.ts'
 import { openStorage } from '../../server/storage/index.ts'
 import { document, exportText, importHost, importText } from '../shared/migration.ts'
@@ -14,9 +15,9 @@ const KEYS = `<scram-credentials xmlns='urn:xmpp:pie:0#scram' mechanism='SCRAM-S
 /** All examples of XEP-0227 §3 that this server has a place for, and some more. */
 const EVERYTHING = document(`<user name='juliet'>
   ${KEYS}
-  <query xmlns='jabber:iq:roster'>
+  <query xmlns='jabber:iq:roster' ver='17'>
     <item jid='romeo@montague.net' name='Romeo &amp; &#x3c;more>' subscription='both'><group>Friends</group></item>
-    <item jid='nurse@capulet.lit' ask='subscribe'/>
+    <item jid='nurse@capulet.lit' ask='subscribe' approved='true'/>
   </query>
   <offline-messages>
     <message xmlns='jabber:client' from='romeo@montague.net/orchard' to='juliet@capulet.lit/balcony' type='chat' xml:lang='en'>
@@ -57,8 +58,9 @@ describeStorages('XEP-0227 over', (_, open) => {
     expect(await stores.roster.get('juliet')).toMatchObject({
       items: [
         { jid: 'romeo@montague.net', name: 'Romeo & <more>', subscription: 'both', groups: ['Friends'] },
-        { jid: 'nurse@capulet.lit', subscription: 'none', ask: true },
+        { jid: 'nurse@capulet.lit', subscription: 'none', ask: true, approved: true },
       ],
+      version: 17,
       requests: [{ from: 'mercutio@montague.net', id: 'xk3h1v69', count: 1, payloadName: 'nick' }],
     })
     expect(await stores.vcard.get('juliet')).toBe('<vCard xmlns="vcard-temp"><FN>Juliet Capulet</FN></vCard>')
@@ -164,6 +166,90 @@ describeStorages('XEP-0227 over', (_, open) => {
     const { stores } = importHost(storage, 'capulet.lit')
     expect(await stores.vcard.get('juliet')).toContain('1')
     await storage.close()
+  })
+})
+
+describe('XEP-0227 §3.4: what clients have kept of a roster (RFC 6121 §2.6)', () => {
+  /** What is stored of a roster that is imported. */
+  async function stored(query: string): Promise<unknown> {
+    const storage = openStorage('memory', { path: '' })
+    const { failed } = await importText(storage, document(`<user name='juliet'>${KEYS}${query}</user>`))
+    expect(failed).toEqual([])
+    const roster = await importHost(storage, 'capulet.lit').stores.roster.get('juliet')
+    await storage.close()
+    return roster
+  }
+  const query = (attrs: string, items: string) => `<query xmlns='jabber:iq:roster' ${attrs}>${items}</query>`
+
+  it('an empty roster has a version, too, there and back', async () => {
+    const storage = openStorage('memory', { path: '' })
+    await importText(storage, document(`<user name='juliet'>${KEYS}${query("ver='5'", '')}</user>`))
+    expect(await exportText(storage)).toContain("<query xmlns='jabber:iq:roster' ver='5'>\n</query>\n")
+    await storage.close()
+  })
+
+  it.each(['', 'abc', '0', '-1', '1.5', '1e3', '007', '9007199254740993', '99999999999999999999'])(
+    'a version that can not go on here counts as none: "%s"',
+    async (ver) => {
+      expect(await stored(query(`ver='${ver}'`, "<item jid='a@b'/>"))).toEqual({
+        items: [{ jid: 'a@b', subscription: 'none' }],
+        requests: [],
+      })
+    },
+  )
+
+  it.each([
+    ["one's own address", "<item jid='juliet@capulet.lit'/><item jid='a@b'/>"],
+    ['one of two addresses that are the same here', "<item jid='A@b' name='x'/><item jid='a@b'/>"],
+  ])('nor does that of a roster without %s', async (_, items) => {
+    expect(await stored(query("ver='5'", items))).toEqual({
+      items: [{ jid: 'a@b', subscription: 'none' }],
+      requests: [],
+    })
+  })
+
+  it('RFC 6121 §3.4: who sees the presence is not approved beforehand', async () => {
+    const items = ['none', 'to', 'from', 'both'].map(
+      (subscription) => `<item jid='${subscription}@b' subscription='${subscription}' approved='1'/>`,
+    )
+    expect(await stored(query('', items.join('')))).toEqual({
+      items: [
+        { jid: 'none@b', subscription: 'none', approved: true },
+        { jid: 'to@b', subscription: 'to', approved: true },
+        { jid: 'from@b', subscription: 'from' },
+        { jid: 'both@b', subscription: 'both' },
+      ],
+      requests: [],
+    })
+  })
+
+  it('a roster of the plugin goes on where it was', async () => {
+    const [from, to] = [openStorage('memory', { path: '' }), openStorage('memory', { path: '' })]
+    const roster = Roster.decode(undefined)
+    for (const jid of ['a@b', 'c@d']) {
+      const item = { jid, subscription: 'none', ask: false, approved: true, groups: [] } as const
+      roster.setContact(jid, { item })
+      roster.itemChanged(jid)
+    }
+    roster.setContact('a@b', {})
+    roster.itemChanged('a@b')
+    await importText(from, document(`<user name='juliet'>${KEYS}</user>`))
+    await importHost(from, 'capulet.lit').stores.roster.set('juliet', roster.encode())
+    await importText(to, await exportText(from))
+    const moved = Roster.decode(await importHost(to, 'capulet.lit').stores.roster.get('juliet'))
+    const { version } = roster
+    expect(moved.version).toBe(version)
+    expect([...moved.items.values()]).toMatchObject([{ jid: 'c@d', approved: true }])
+    // What came before is not known here; what comes is.
+    expect([version - 1, version, version + 1].map((known) => moved.knowsSince(known))).toEqual([
+      false,
+      true,
+      false,
+    ])
+    moved.itemChanged('c@d')
+    expect(moved.changesSince(version)).toMatchObject([{ jid: 'c@d' }])
+    expect(moved.version).toBeGreaterThan(version)
+    await Promise.all([from.close(), to.close()])
   })
 })
 
@@ -290,6 +376,21 @@ describe('XEP-0227: what can not be imported', () => {
     expect(await importHost(storage, 'capulet.lit').stores.blocklist.get('a')).toEqual({
       'tybalt@example.com': true,
     })
+    await storage.close()
+  })
+
+  it('RFC 7622 §3.3: a name that no JID can have', async () => {
+    const storage = openStorage('memory', { path: '' })
+    const { counts, failed } = await importText(
+      storage,
+      document(`<user name='♚'>${KEYS}</user><user name='a'>${KEYS}</user>`),
+    )
+    expect(counts).toMatchObject({ imported: 1, failed: 1 })
+    expect(failed).toEqual([
+      expect.stringMatching(
+        /^x\.xml:4:\d+: "♚" is no user name that a JID can have .*♚@capulet\.lit is not imported$/,
+      ),
+    ])
     await storage.close()
   })
 

@@ -60,6 +60,7 @@ async function whoGot(fits: (element: Element) => boolean): Promise<string[]> {
 describe.each([
   ['offline', ['offline']],
   ['offline, carbons and an archive', ['offline', 'carbons', 'mam']],
+  ['an archive', ['mam']],
   ['neither', []],
 ])('§8.5.4: the table of messages, with %s', (_name, plugins) => {
   const SITUATIONS: Record<string, { user: string; match?: string[] }> = {
@@ -119,6 +120,7 @@ describe.each([
 
   const kept = (user: string) =>
     plugins.includes('offline') ? server.server.storage.openArchive(HOST, 'offline').count(user, {}) : 0
+  const archived = (user: string) => server.server.storage.openArchive(HOST, 'archive').count(user, {})
 
   it.each(CELLS)('%s: %s, %s: %s', async (situation, address, type, outcome) => {
     const { user, match = [] } = SITUATIONS[situation]!
@@ -134,6 +136,7 @@ describe.each([
       for (const attr of types) {
         const id = newId()
         const before = await kept(user)
+        const archivedBefore = await archived(user)
         romeo.send(`<message id='${id}' to='${to}' ${attr}><body>${id}</body></message>`)
         // With carbons a copy of what others get has no such id itself.
         const got = await whoGot((element) => element.is('message') && element.attrs.id === id)
@@ -144,8 +147,10 @@ describe.each([
         const refusal = ['error', to, 'service-unavailable']
         const others = got.filter((name) => name !== 'romeo/orchard')
         const full = to.replace(`@${HOST}`, '')
-        // Without a storage for them §8.5.2.2.1 and §8.5.3.2.1 ask for the error.
-        const what = outcome === 'O' && !plugins.includes('offline') ? 'E' : outcome
+        // Without a storage for them §8.5.2.2.1 and §8.5.3.2.1 ask for the error; the archive is one.
+        const isArchived = plugins.includes('mam') && (await archived(user)) > archivedBefore
+        const what = outcome === 'O' && !plugins.includes('offline') ? (isArchived ? 'S' : 'E') : outcome
+        if (outcome === 'O') expect(isArchived).toBe(plugins.includes('mam'))
         expect([others, refused, stored]).toEqual(
           {
             S: [[], undefined, 0],
@@ -162,7 +167,8 @@ describe.each([
   })
 
   it('§8.5.1, §13.11: that there is no such account can not be told from that nobody is there', async () => {
-    if (plugins.includes('offline')) return
+    // What is kept for somebody is kept for nobody else.
+    if (plugins.includes('offline') || plugins.includes('mam')) return
     for (const address of ['', '/gone']) {
       for (const type of TYPES) {
         const texts: string[] = []
