@@ -1,4 +1,4 @@
--- A configuration of Legate to begin with: `npm start` runs it.
+-- A configuration of Legate to begin with: `npm start` runs it. For people with today's clients: im.cfg.lua
 --
 -- It is a prosody.cfg.lua: the language is Lua, and options have Prosody's names and meaning. Options that stand
 -- before the first VirtualHost hold for all hosts; those after a VirtualHost or Component hold for that one.
@@ -33,6 +33,7 @@ modules_enabled = {
   "saslauth";   -- logging in
   "roster";     -- contacts
   "disco";      -- service discovery: what there is, and what it can do
+  "offline";    -- messages wait for those who are not connected
   "ping";
   "time";
   "version";

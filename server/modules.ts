@@ -1,5 +1,6 @@
 /** Loads, reloads and unloads plugins, with what they depend on. */
 
+import { insteadOfModule, needlessModules } from './config/index.ts'
 import type { Host } from './host.ts'
 import { Module, type PluginDefinition } from './module.ts'
 import { importPlugin, PluginError, pluginPathsOf } from './plugin-files.ts'
@@ -159,7 +160,10 @@ export class ModuleManager {
       await this.loadNow(host, name, [])
     } catch (error) {
       if (error instanceof PluginError && error.code === 'unknown-plugin') {
-        host.log.warn(`modules_enabled names "${name}", which Legate does not have: it is left out`)
+        if (needlessModules.has(name)) return
+        const instead = insteadOfModule(name)
+        const advice = instead === undefined ? '' : ` (${instead})`
+        host.log.warn(`modules_enabled names "${name}", which Legate does not have: it is left out${advice}`)
       } else if (error instanceof PluginError && error.code === 'wrong-host' && !this.namedBy(host, name)) {
         // Inherited from the global section, where it was meant for hosts of the other kind.
       } else host.log.error(`the plugin "${name}" could not be loaded`, { error })

@@ -1,6 +1,6 @@
 // The storage that the server of a configuration uses, for commands, whether or not the server runs.
 
-import { existsSync } from 'node:fs'
+import { accessSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Config } from '../config/index.ts'
 import { dataPathOf, redisSettingsOf, storageKindOf, storageKindsOf } from '../server.ts'
@@ -23,8 +23,18 @@ export interface ConfiguredStorage {
 /** Whether LMDB's file is in a data folder: not at all, without its lock file (nobody has it open), or both. */
 export function isMade(folder: string): 'none' | 'part' | 'whole' {
   const file = join(folder, STORAGE_FILE)
-  if (!existsSync(file)) return 'none'
-  return existsSync(`${file}-lock`) ? 'whole' : 'part'
+  if (!isThere(file)) return 'none'
+  return isThere(`${file}-lock`) ? 'whole' : 'part'
+}
+
+/** What can not be looked at counts as there: whoever opens it learns that it is not theirs. */
+function isThere(path: string): boolean {
+  try {
+    accessSync(path)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES'
+  }
 }
 
 /**

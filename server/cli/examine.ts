@@ -10,10 +10,12 @@ import {
   optionProblem,
 } from '../config/index.ts'
 import type { PluginCheck } from '../module.ts'
+import { missingForPeople } from './examine-people.ts'
+import { listed, missingPlugins } from './examine-plugins.ts'
 import { examinePorts } from './examine-ports.ts'
 import { missingRedis } from './examine-redis.ts'
-import type { KnownPlugins } from './known-plugins.ts'
-import { servedHosts } from './reading.ts'
+import { type KnownPlugins, withDepends } from './known-plugins.ts'
+import { hostProblem, servedHosts } from './reading.ts'
 
 /** What was found, by what follows from it. */
 export interface Examined {
@@ -43,6 +45,7 @@ export async function examineConfig(
   const plugins = [...missingPlugins(config, known)]
   for (const host of servedHosts(config)) {
     setup.push(...missingSecret(config, host), ...idleOptions(config, host, known))
+    setup.push(...missingForPeople(config, host, known))
     plugins.push(...misplacedPlugins(config, host, known))
     for (const name of pluginsToAsk(config, host, known)) {
       const check = known.definitions.get(name)?.check
@@ -56,15 +59,6 @@ export async function examineConfig(
     }
   }
   return { options, setup, plugins }
-}
-
-function at(
-  config: Config,
-  host: HostDeclaration,
-  severity: 'error' | 'warning',
-  message: string,
-): ConfigProblem {
-  return { severity, message, host: host.name, position: host.position ?? { file: config.path ?? '' } }
 }
 
 function hostless(config: Config): ConfigProblem[] {
@@ -86,7 +80,7 @@ export function isExternal(host: HostDeclaration): boolean {
 function missingSecret(config: Config, host: HostDeclaration): ConfigProblem[] {
   if (!isExternal(host) || config.get(host.name, 'component_secret') !== undefined) return []
   return [
-    at(
+    hostProblem(
       config,
       host,
       'error',
@@ -98,7 +92,7 @@ function missingSecret(config: Config, host: HostDeclaration): ConfigProblem[] {
 
 /** Options of plugins that the host does not have: they do nothing. */
 function idleOptions(config: Config, host: HostDeclaration, known: KnownPlugins): ConfigProblem[] {
-  const enabled = config.modulesFor(host.name)
+  const enabled = withDepends(config.modulesFor(host.name), known)
   const problems: ConfigProblem[] = []
   const set = new Set(config.optionNames(host.name))
   // What the global section delegates is delegated by every VirtualHost.
@@ -108,7 +102,7 @@ function idleOptions(config: Config, host: HostDeclaration, known: KnownPlugins)
     const readers = [...known.definitions.values()].filter(({ options }) =>
       Object.hasOwn(options ?? {}, option),
     )
-    if (readers.length === 0 || readers.some(({ name }) => enabled.includes(name))) continue
+    if (readers.length === 0 || readers.some(({ name }) => enabled.has(name))) continue
     const names = readers.map(({ name }) => `"${name}"`).join(' or ')
     // Namespaces that are not delegated are a mistake; other options may be left from another time.
     const severity = option === 'delegations' ? 'error' : 'warning'
@@ -120,42 +114,14 @@ function idleOptions(config: Config, host: HostDeclaration, known: KnownPlugins)
   return problems
 }
 
-/** Plugins whose check is asked: those of the host, and those it only has the options of. */
+/** Plugins whose check is asked: those of the host with what they depend on, and those it only has the options of. */
 function pluginsToAsk(config: Config, host: HostDeclaration, known: KnownPlugins): Set<string> {
-  const names = new Set(config.modulesFor(host.name))
+  const names = withDepends(config.modulesFor(host.name), known)
   const set = config.optionNames(host.name).filter((option) => !Object.hasOwn(coreOptions, option))
   for (const { name, options = {} } of known.definitions.values()) {
     if (set.some((option) => Object.hasOwn(options, option))) names.add(name)
   }
   return names
-}
-
-/** Plugins that are named and are not there. */
-function missingPlugins(config: Config, { missing }: KnownPlugins): ConfigProblem[] {
-  const problems: ConfigProblem[] = []
-  for (const [name, error] of missing) {
-    const broken = error.code === 'unknown-plugin' ? undefined : error.message
-    const message = broken ?? `modules_enabled: there is no plugin "${name}" in Legate yet; it is left out`
-    for (const section of ['*', ...servedHosts(config).map((host) => host.name)]) {
-      if (!config.has(section, 'modules_enabled') || !listed(config, section).includes(name)) continue
-      problems.push(
-        optionProblem(
-          config,
-          broken === undefined ? 'warning' : 'error',
-          section,
-          'modules_enabled',
-          message,
-        ),
-      )
-    }
-    for (const host of servedHosts(config).filter(({ module }) => module === name)) {
-      const whole =
-        broken ??
-        `there is no plugin "${name}" in Legate yet, so nobody answers at the component ${host.name}`
-      problems.push(at(config, host, broken === undefined ? 'warning' : 'error', whole))
-    }
-  }
-  return problems
 }
 
 /** Plugins that a host's own section names and that are for hosts of the other kind. */
@@ -170,12 +136,7 @@ function misplacedPlugins(config: Config, host: HostDeclaration, known: KnownPlu
     problems.push(optionProblem(config, 'error', host.name, 'modules_enabled', message))
   }
   if (host.module !== undefined && known.definitions.get(host.module)?.hostType === 'host') {
-    problems.push(at(config, host, 'error', `the plugin "${host.module}" can not serve a component`))
+    problems.push(hostProblem(config, host, 'error', `the plugin "${host.module}" can not serve a component`))
   }
   return problems
-}
-
-function listed(config: Config, section: string): string[] {
-  const value = config.get(section, 'modules_enabled')
-  return (Array.isArray(value) ? value : [value]).filter((name): name is string => typeof name === 'string')
 }

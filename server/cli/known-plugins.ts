@@ -39,6 +39,14 @@ export async function knownPlugins(config: Config): Promise<KnownPlugins> {
   return { definitions, missing, options }
 }
 
+/** Plugins, what they depend on, what that depends on … */
+export function withDepends(names: Iterable<string>, { definitions }: KnownPlugins): Set<string> {
+  const all = new Set(names)
+  // A set is also iterated over what is added meanwhile.
+  for (const name of all) for (const other of definitions.get(name)?.depends ?? []) all.add(other)
+  return all
+}
+
 /** Names of the plugins that come with Legate. */
 function ownPlugins(): string[] {
   const folder = fileURLToPath(new URL('../../plugins/', import.meta.url))

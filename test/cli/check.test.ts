@@ -1,6 +1,6 @@
 // legate check: each mistake, in words, and the exit code.
 
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { LegateFolder, type Outcome } from '../shared/legate-command.ts'
 
@@ -149,12 +149,97 @@ describe('warnings', () => {
       `log = { info = "no/such/folder/legate.log" }\n${HOST}`,
       /the log file .*legate\.log can not be made: its folder is not there/,
     ],
+    [
+      'what there is instead of a plugin of Prosody',
+      `modules_enabled = { "pep" }\nVirtualHost "capulet.lit"\n`,
+      /there is no plugin "pep" in Legate yet; it is left out: .* "delegation" and "privilege"/,
+    ],
+    [
+      'a misspelt plugin',
+      `modules_enabled = { "carbon" }\nVirtualHost "capulet.lit"\n`,
+      /there is no plugin "carbon" in Legate yet; it is left out: did you mean "carbons"\?/,
+    ],
+    [
+      'a plugin with the name of its file',
+      `modules_enabled = { "mod_mam" }\nVirtualHost "capulet.lit"\n`,
+      /"mod_mam" .*: write it without "mod_": "mam"/,
+    ],
+    [
+      'no plugins at all',
+      'VirtualHost "capulet.lit"\n',
+      /capulet\.lit has no modules_enabled, so nobody can log in/,
+    ],
+    [
+      'people who can not log in',
+      `modules_enabled = { "roster", "tls", "offline" }\nVirtualHost "capulet.lit"\n`,
+      /prosody\.cfg\.lua:1: .*"saslauth" is not in it, so nobody can log in/,
+    ],
+    [
+      'people who can not log in for want of TLS',
+      `modules_enabled = { "roster", "saslauth", "offline" }\nVirtualHost "capulet.lit"\n`,
+      /"tls" is not in it, and clients must have TLS .* so nobody can log in at c2s_ports/,
+    ],
+    [
+      'what Prosody loads unasked: offline',
+      `modules_enabled = { "roster", "saslauth", "tls" }\nVirtualHost "capulet.lit"\n`,
+      /"offline" is not in it, so messages to people who are not connected go back/,
+    ],
+    [
+      'registration without limits, by a plugin that `register` depends on',
+      `modules_enabled = { "register" }\nallow_registration = true\nVirtualHost "capulet.lit"\n`,
+      /prosody\.cfg\.lua:2: .*allow_registration: anybody may make as many accounts as they like/,
+    ],
   ])('%s', async (_, config, words) => {
     const { code, stdout } = await check(config)
     expect(stdout).toMatch(words)
     expect(stdout).not.toMatch(/^error/m)
     expect(code).toBe(0)
   })
+
+  it.each([
+    ['posix, whose work the core does', `modules_enabled = { "posix" }\nVirtualHost "capulet.lit"\n`],
+    [
+      'offline, where it is disabled',
+      `modules_enabled = { "roster", "saslauth", "tls" }\nmodules_disabled = { "offline" }\nVirtualHost "capulet.lit"\n`,
+    ],
+    [
+      'tls, where clients begin with it',
+      `modules_enabled = { "roster", "saslauth", "offline" }\nc2s_ports = {}\nc2s_direct_tls_ports = { 5223 }\n` +
+        'VirtualHost "capulet.lit"\n',
+    ],
+    [
+      'an option of a plugin that another depends on',
+      `modules_enabled = { "register" }\nVirtualHost "capulet.lit"\nallow_registration = true\n` +
+        'min_seconds_between_registrations = 600\n',
+    ],
+  ])('not of %s', async (_, config) => {
+    // The certificate that is not there.
+    expect((await check(config)).stdout).toMatch(
+      /^warning .*no certificate.*\n\n.*: 0 errors, 1 warning\.\n$/,
+    )
+  })
+
+  it('a module in Lua that stands in plugin_paths', async () => {
+    const folder = folderWith(
+      `plugin_paths = { "mine" }\nmodules_enabled = { "birthday" }\nVirtualHost "capulet.lit"\n`,
+    )
+    mkdirSync(folder.file('mine'))
+    writeFileSync(folder.file('mine/mod_birthday.lua'), '')
+    expect((await folder.run(['check'])).stdout).toContain(
+      `"birthday" in Legate yet; it is left out: ${folder.file('mine/mod_birthday.lua')} is Lua, which Legate does not run`,
+    )
+  })
+})
+
+it('examples/im.cfg.lua has nothing that is warned of but the certificate that is not there', async () => {
+  const text = readFileSync(new URL('../../examples/im.cfg.lua', import.meta.url), 'utf8')
+  const { stdout, code } = await check(text)
+  expect(stdout).toMatch(/^warning .*no certificate for example\.org.*\n\n.*: 0 errors, 1 warning\.\n$/)
+  expect(code).toBe(0)
+  // What the README promises.
+  for (const name of ['mam', 'carbons', 'smacks', 'csi_simple', 'offline', 'blocklist']) {
+    expect(text).toMatch(new RegExp(`^ *"${name}"; `, 'm'))
+  }
 })
 
 it('nothing is made', async () => {
