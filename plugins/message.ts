@@ -112,7 +112,7 @@ function deliverToAccount(module: Module, event: StanzaEvent, bare: string): unk
     case 'headline':
       // To whoever is there, or to nobody: news grow old.
       if (stanza.attrs.to === bare || stanza.attrs.to === undefined) {
-        for (const session of recipients(module, username)) session.sendAmong(stanza, false)
+        for (const session of recipients(module, username)) session.sendAmong(stanza, undefined)
       }
       return true
     default: {
@@ -131,7 +131,7 @@ function deliverToAccount(module: Module, event: StanzaEvent, bare: string): unk
 function sendToAll(module: Module, resources: readonly Resource[], stanza: Stanza): void {
   const isHere = ({ fullJid }: Resource) => module.server.fullJids.has(fullJid!)
   const first = resources.some(isHere) ? undefined : resources[0]
-  for (const resource of resources) resource.sendAmong(stanza, resource === first)
+  for (const resource of resources) resource.sendAmong(stanza, resource === first ? resources : undefined)
 }
 
 /** The resources that take messages for the account: available, with a priority that is not negative. */

@@ -55,8 +55,8 @@ export interface Resource extends Peer {
   /**
    * Sends a stanza that other resources get, too.
    *
-   * @param isFirst - whether it is missed if it does not arrive at any of them; so for one of them, or for none if
-   *   it is certain that another one has it
+   * @param all - of them, if it is missed when it arrives at none; so for one of them, or for none if it is certain
+   *   that another one has it
    */
-  sendAmong(stanza: Stanza, isFirst: boolean): void
+  sendAmong(stanza: Stanza, all: readonly Resource[] | undefined): void
 }

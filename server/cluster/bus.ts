@@ -49,8 +49,10 @@ export interface BusHandler {
   /**
    * A message for this process. It is acknowledged once this returns or throws, or its promise has settled, and those
    * before it are; the next one does not wait for that.
+   *
+   * @param number - of the message, among those from this member
    */
-  received(from: Member, text: string): void | Promise<void>
+  received(from: Member, text: string, number: number): void | Promise<void>
   /**
    * The others have taken this process for dead, and what it held for gone. `joined` and `changed` are called for
    * everything anew, as for a process that has just started; its own entries have to be published again, best at
@@ -92,6 +94,8 @@ export interface Bus {
    * @throws Error if it is this process
    */
   send(to: string, text: string, waiting?: Waiting): number
+  /** A message to another member has come back. @returns who waited for it, and has been told that it is done */
+  forget(to: string, number: number): Waiting | undefined
   /** Number of the last message that another member has acknowledged, with all before it; infinite if it is gone. */
   settled(to: string): number
   /** Resolves when all messages that have been sent are on their way, beyond what was sent to anybody later. */

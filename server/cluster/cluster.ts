@@ -18,7 +18,7 @@ import { Holders } from './holders.ts'
 import { Moves } from './moves.ts'
 import { type RemoteConnection, RemotePeer, type RemoteResource } from './peers.ts'
 import type { AccountRegistry } from './registry.ts'
-import { TAG_MARK, Traffic } from './traffic.ts'
+import { type Arrived, TAG_MARK, Traffic } from './traffic.ts'
 import { Turns } from './turns.ts'
 import { decode } from './wire.ts'
 
@@ -69,7 +69,7 @@ export class Cluster implements BusHandler {
     this.calls = new Calls(bus, log)
     this.traffic = new Traffic(server, this, bus, log)
     this.directory = new Directory(this.traffic, server.hosts, this)
-    this.moves = new Moves(bus, this.calls, this.directory)
+    this.moves = new Moves(bus, this.calls, this.directory, log)
     this.bindings = new Bindings(this, registry)
     this.turns = new Turns(bus, this.calls, registry)
     this.holders = new Holders(this.directory, this.calls, registry, log)
@@ -239,7 +239,7 @@ export class Cluster implements BusHandler {
 
   // What the bus tells.
 
-  received(from: Member, text: string): void | Promise<void> {
+  received(from: Member, text: string, number: number): void | Promise<void> {
     const message = decode(text)
     switch (message.kind) {
       case 'call':
@@ -250,9 +250,10 @@ export class Cluster implements BusHandler {
       default: {
         const session = message.for === '' ? undefined : this.known.get(message.for)
         const joining = session === undefined ? undefined : this.joining.get(session)
-        if (joining === undefined) return this.traffic.arrived(from, message, text, session)
+        const arrived: Arrived = { from, text, number }
+        if (joining === undefined) return this.traffic.arrived(arrived, message, session)
         return new Promise((resolve) => {
-          joining.held.push(() => resolve(this.traffic.arrived(from, message, text, session)))
+          joining.held.push(() => resolve(this.traffic.arrived(arrived, message, session)))
         })
       }
     }

@@ -4,6 +4,8 @@
 const ENOUGH = 64
 const ENOUGH_SIZE = 128_000
 
+const NONE: readonly number[] = []
+
 /** What is said to the member with every batch that goes to it. */
 export interface Receipt {
   /** Number of the last message that is here. */
@@ -14,9 +16,12 @@ export interface Receipt {
   readonly missing: boolean
   /** Characters that have come since the last receipt. */
   readonly size: number
+  /** Numbers of some after `settled` that are done already; each is told once. */
+  readonly early: readonly number[]
 }
 
 interface Slot {
+  readonly number: number
   done: boolean
 }
 
@@ -25,6 +30,8 @@ export class Incoming {
   private settled = 0
   /** Those after `settled`, if any of them is not done. */
   private slots: Slot[] = []
+  /** Numbers of those that were done before others that came before them, until the member knows. */
+  private readonly early: number[] = []
   private told = { got: 0, settled: 0 }
   private size = 0
   private missing = false
@@ -34,7 +41,8 @@ export class Incoming {
 
   /** Whether the member should hear from us, sooner or later. */
   get owes(): boolean {
-    return this.asked || this.missing || this.got > this.told.got || this.settled > this.told.settled
+    const { got, settled } = this.told
+    return this.asked || this.missing || this.got > got || this.settled > settled || this.early.length > 0
   }
 
   /** Whether it should at once. */
@@ -76,26 +84,32 @@ export class Incoming {
     this.size += size
     if (work === undefined) {
       if (this.slots.length === 0) this.settled++
-      else this.slots.push({ done: true })
+      else {
+        this.slots.push({ number: this.got, done: true })
+        this.early.push(this.got)
+      }
       return
     }
-    const slot: Slot = { done: false }
+    const slot: Slot = { number: this.got, done: false }
     this.slots.push(slot)
     const done = () => {
       slot.done = true
       const count = this.slots.findIndex((other) => !other.done)
       this.settled += this.slots.splice(0, count === -1 ? this.slots.length : count).length
+      if (slot.number > this.settled) this.early.push(slot.number)
       settled()
     }
     work.then(done, done)
   }
 
   receipt(): Receipt {
-    return { got: this.got, settled: this.settled, missing: this.missing, size: this.size }
+    const { got, settled, missing, size, early } = this
+    return { got, settled, missing, size, early: early.length === 0 ? NONE : early.slice() }
   }
 
   /** Redis has the receipt. */
-  delivered({ got, settled, missing, size }: Receipt): void {
+  delivered({ got, settled, missing, size, early }: Receipt): void {
+    if (early.length > 0) this.early.splice(0, early.length)
     this.told = { got, settled }
     // More may have come meanwhile.
     this.size -= size

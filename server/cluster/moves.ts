@@ -9,6 +9,7 @@
  * nobody can wait for each other.
  */
 
+import type { Logger } from '../log.ts'
 import type { Bus } from './bus.ts'
 import type { Calls } from './calls.ts'
 import type { Directory } from './directory.ts'
@@ -22,23 +23,43 @@ const MOST_MS = 60_000
 const MOST_SIZE = 256_000
 /** Times that copies may come back and go out again. */
 const MOST_ROUNDS = 5
+/**
+ * Milliseconds for which more and more may have to be waited for. Who logs in and out all the time holds nobody up for
+ * longer than that: what is held back then may overtake what others have sent.
+ */
+const MOST_GROWTH_MS = 2000
 
 /** What waits while an account moves; in order. */
 class Move {
   /** Processes whose answers are missing. */
   copies = 0
   all = 0
-  /** Stanzas from this process's own senders. */
-  readonly own: (() => void)[] = []
+  /** Stanzas from this process's own senders; each may have to look for where it goes. */
+  readonly own: (() => Promise<unknown> | undefined)[] = []
   /** Characters of these. */
   size = 0
+  /** By the process: the number of a message to it that a question has followed, and none was sent since. */
+  readonly asked = new Map<string, number>()
   /** Those that other processes have sent here, to be worked on. */
   readonly forwarded: (() => void)[] = []
+  /** When the first of all these came, by the monotonic clock. */
+  private heldSince = 0
   /** Those that were given back; each may have to look for where it goes. They come first. */
   readonly returned: (() => Promise<unknown> | undefined)[] = []
   busy = false
   /** Who waits for the end of what is not held back for this process's own senders. */
   readonly waiting: (() => void)[] = []
+
+  /** One more is going to be held back. */
+  holds(): void {
+    if (this.own.length + this.forwarded.length === 0) this.heldSince = performance.now()
+  }
+
+  /** Whether somebody has waited for so long that nothing more is waited for. */
+  get isLate(): boolean {
+    const isHeld = this.own.length + this.forwarded.length > 0
+    return isHeld && performance.now() - this.heldSince > MOST_GROWTH_MS
+  }
 
   /** Whether copies may still come back. */
   get open(): boolean {
@@ -53,8 +74,10 @@ export class Moves {
   /** By bare JID: what is being worked on for other processes and has not settled. */
   private readonly underWay = new Map<string, Promise<unknown>>()
   private readonly directory: Directory
+  private readonly log: Logger
 
-  constructor(bus: Bus, calls: Calls, directory: Directory) {
+  constructor(bus: Bus, calls: Calls, directory: Directory, log: Logger) {
+    this.log = log
     this.bus = bus
     this.calls = calls
     this.directory = directory
@@ -94,13 +117,25 @@ export class Moves {
   /** What is for an account from now on may go another way than over a resource of another process. */
   leaves({ bareJid, member, sent, lost }: RemoteResource): void {
     // Of what a dead process had to do, whoever has sent it hears.
-    if (lost || sent <= this.bus.settled(member.id)) return
+    if (!lost) this.follows(bareJid, member.id, sent)
+  }
+
+  /**
+   * What is for an account may go another way than what was sent last.
+   *
+   * @param sent - the number of that, among the messages to a process
+   */
+  follows(bareJid: string, member: string, sent: number): void {
+    if (sent <= this.bus.settled(member)) return
     let move = this.accounts.get(bareJid)
     if (move === undefined) {
       move = new Move()
       this.accounts.set(bareJid, move)
     }
-    void this.wait(bareJid, move, member.id)
+    // However often an account changes: a question has gone after all that may come back.
+    if (sent <= (move.asked.get(member) ?? 0) || move.isLate) return
+    move.asked.set(member, sent)
+    void this.wait(bareJid, move, member)
   }
 
   private async wait(bareJid: string, move: Move, member: string): Promise<void> {
@@ -119,12 +154,18 @@ export class Moves {
    * Holds a stanza from here back. Its sender goes on: what it has for others need not wait, least of all while Redis
    * is away.
    *
-   * @param size - characters that it has
+   * @param size - characters that it takes
+   * @param go - sends it, past this; returns what has to be waited for before the next one
    * @returns undefined if it need not wait; else a promise that is to hold its sender back, if too much waits already
    */
-  holdOwn(bareJid: string, size: number, go: () => void): { until: Promise<void> | undefined } | undefined {
+  holdOwn(
+    bareJid: string,
+    size: number,
+    go: () => Promise<unknown> | undefined,
+  ): { until: Promise<void> | undefined } | undefined {
     const move = this.accounts.get(bareJid)
     if (move === undefined) return undefined
+    move.holds()
     move.size += size
     if (move.size <= MOST_SIZE) {
       move.own.push(go)
@@ -132,8 +173,8 @@ export class Moves {
     }
     const until = new Promise<void>((resolve) => {
       move.own.push(() => {
-        resolve()
-        go()
+        resolve() // heard of in a later turn
+        return go()
       })
     })
     return { until }
@@ -143,9 +184,10 @@ export class Moves {
   holdForwarded(bareJid: string, go: () => void): Promise<void> | undefined {
     const move = this.accounts.get(bareJid)
     if (move?.open !== true) return undefined
+    move.holds()
     return new Promise((resolve) => {
       move.forwarded.push(() => {
-        go()
+        this.run(go)
         resolve()
       })
     })
@@ -155,7 +197,7 @@ export class Moves {
   returned(bareJid: string, go: () => Promise<unknown> | undefined): void {
     const move = this.accounts.get(bareJid)
     if (move === undefined) {
-      const looked = go()
+      const looked = this.run(go)
       if (looked !== undefined) this.track(bareJid, looked)
       return
     }
@@ -173,8 +215,17 @@ export class Moves {
 
   private goOn(bareJid: string, move: Move): void {
     if (move.busy) return
-    for (let next = move.returned.shift(); next !== undefined; next = move.returned.shift()) {
-      const looked = next()
+    if (!this.empties(move.returned, bareJid, move) || move.copies > 0) return
+    for (let next = move.forwarded.shift(); next !== undefined; next = move.forwarded.shift()) next()
+    for (const goOn of move.waiting.splice(0)) goOn()
+    if (move.all > 0 || !this.empties(move.own, bareJid, move)) return
+    if (this.accounts.get(bareJid) === move) this.accounts.delete(bareJid)
+  }
+
+  /** Sends what waits, one after the other. @returns false if it goes on when it is known where one of them goes */
+  private empties(waiting: (() => Promise<unknown> | undefined)[], bareJid: string, move: Move): boolean {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const looked = this.run(next)
       if (looked === undefined) continue
       move.busy = true
       const done = () => {
@@ -182,13 +233,18 @@ export class Moves {
         this.goOn(bareJid, move)
       }
       looked.then(done, done)
-      return
+      return false
     }
-    if (move.copies > 0) return
-    for (let next = move.forwarded.shift(); next !== undefined; next = move.forwarded.shift()) next()
-    for (const goOn of move.waiting.splice(0)) goOn()
-    if (move.all > 0) return
-    if (this.accounts.get(bareJid) === move) this.accounts.delete(bareJid)
-    for (const go of move.own.splice(0)) go()
+    return true
+  }
+
+  /** What comes after a stanza that could not be worked on must not be lost with it. */
+  private run<T>(go: () => T): T | undefined {
+    try {
+      return go()
+    } catch (error) {
+      this.log.error('a stanza that was held back could not be worked on', { error, internal: true })
+      return undefined
+    }
   }
 }

@@ -14,7 +14,7 @@ interface Message {
   readonly size: number
   /** Number of the batch of changes that comes before it. */
   readonly after: number
-  readonly waiting: Waiting | undefined
+  waiting: Waiting | undefined
 }
 
 /** Messages that follow each other. */
@@ -127,6 +127,21 @@ export class Outgoing {
     }
     if (gain) this.progress = now
     return gain
+  }
+
+  /**
+   * Who waits for a message is told that it is done, and never that it is lost.
+   *
+   * @param number - of the message
+   * @returns who that is
+   */
+  forget(number: number): Waiting | undefined {
+    if (number <= this.settled || number > this.last) return undefined
+    const message = this.queue[this.head + number - this.settled - 1]!
+    const { waiting } = message
+    message.waiting = undefined
+    waiting?.done?.()
+    return waiting
   }
 
   /** What the member is not known to have is sent again. */

@@ -10,8 +10,8 @@ import { Unfinished } from '../stream/unfinished.ts'
 import type { Member } from './bus.ts'
 import type { Key } from './wire.ts'
 
-/** Of several sessions that get the same stanza. */
-export type Among = 'first' | 'other'
+/** Of several sessions that get the same stanza: all of these, if it is missed; else only that there are others. */
+export type Among = readonly Resource[] | 'other'
 
 /** Takes to its process what a remote peer is sent. */
 export interface PeerLink {
@@ -131,13 +131,14 @@ export class RemotePeer implements Peer {
 
   private doneAfter(work: void | Promise<void>): void | Promise<void> {
     if (this.holds === 0) {
-      const durable = this.unfinished?.done(false)
+      // Also what a third process has got: it may come back, and nobody must overtake it.
+      const durable = this.unfinished?.done(true)
       return durable === undefined || work === undefined ? (durable ?? work) : durable.then(() => work)
     }
     const released = new Promise<void>((resolve) => {
       this.released.push(resolve)
     })
-    return released.then(() => this.unfinished?.done(false)).then(() => work)
+    return released.then(() => this.unfinished?.done(true)).then(() => work)
   }
 
   private release(): void {
@@ -207,8 +208,8 @@ export class RemoteResource extends RemotePeer implements Resource {
     this.open = undefined
   }
 
-  sendAmong(stanza: Stanza, isFirst: boolean): void {
-    if (!this.destroyed) this.link.sendStanza(this, stanza, isFirst ? 'first' : 'other')
+  sendAmong(stanza: Stanza, all: readonly Resource[] | undefined): void {
+    if (!this.destroyed) this.link.sendStanza(this, stanza, all ?? 'other')
   }
 }
 

@@ -17,7 +17,7 @@ export interface ReaderHost {
   joined(life: Membership, member: Member, seq: number): Peer
   left(life: Membership, peer: Peer, orderly: boolean): void
   changed(peer: Peer, key: string, value: string | undefined): void
-  received(peer: Peer, text: string): void | Promise<void>
+  received(peer: Peer, text: string, number: number): void | Promise<void>
   /** There is news of messages to the member. @param missing - some have to be sent again */
   acknowledged(peer: Peer, missing: boolean): void
   /** The member should have a receipt. */
@@ -195,6 +195,7 @@ export class Reader {
     const { host } = this
     const heading = readHeading(fields[3]!)
     const news = peer.out.acknowledged(heading.got, heading.settled, performance.now())
+    for (const number of heading.early) peer.out.forget(number)
     if (heading.missing) peer.out.rewind()
     if (news || heading.missing) host.acknowledged(peer, heading.missing)
     const known = peer.in.begin(heading.first, heading.asks)
@@ -204,7 +205,7 @@ export class Reader {
         if (host.certain(life) !== true && (await this.over(life))) return
         if (this.stopped) return
         const text = texts[i]!
-        peer.in.take(text.length, host.received(peer, text), () => host.owes(peer))
+        peer.in.take(text.length, host.received(peer, text, heading.first + i), () => host.owes(peer))
       }
     }
     if (peer.in.owes) host.owes(peer)

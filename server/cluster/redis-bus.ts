@@ -139,6 +139,10 @@ export class RedisBus implements Bus {
     return peer.out.last
   }
 
+  forget(to: string, number: number): Waiting | undefined {
+    return this.life.peers.get(to)?.out.forget(number)
+  }
+
   settled(to: string): number {
     return this.life.peers.get(to)?.out.settled ?? Number.POSITIVE_INFINITY
   }
@@ -258,9 +262,9 @@ export class RedisBus implements Bus {
       changed: (peer: Peer, key: string, value: string | undefined) => {
         this.tell((handler) => handler.changed(peer.member, key, value))
       },
-      received: (peer: Peer, text: string) => {
+      received: (peer: Peer, text: string, number: number) => {
         try {
-          return this.handler!.received(peer.member, text)
+          return this.handler!.received(peer.member, text, number)
         } catch (error) {
           this.options.log.error('a message of the cluster could not be worked on', { error, internal: true })
         }

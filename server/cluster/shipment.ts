@@ -21,12 +21,13 @@ export interface Heading extends Omit<Receipt, 'size'> {
   readonly asks: boolean
 }
 
-function writeHeading({ first, got, settled, missing, asks }: Heading): string {
-  return `${first} ${got} ${settled} ${missing ? 'm' : ''}${asks ? 'a' : ''}`
+function writeHeading({ first, got, settled, missing, asks, early }: Heading): string {
+  const text = `${first} ${got} ${settled} ${missing ? 'm' : ''}${asks ? 'a' : ''}`
+  return early.length === 0 ? text : `${text} ${early.join(',')}`
 }
 
 export function readHeading(text: string): Heading {
-  const [first, got, settled, flags = ''] = text.split(' ')
+  const [first, got, settled, flags = '', early = ''] = text.split(' ')
   const missing = flags.includes('m')
   return {
     first: Number(first),
@@ -34,6 +35,7 @@ export function readHeading(text: string): Heading {
     settled: Number(settled),
     missing,
     asks: flags.includes('a'),
+    early: early === '' ? [] : early.split(',').map(Number),
   }
 }
 

@@ -11,7 +11,7 @@ import type { Logger } from '../log.ts'
 import { pauseFeeder, resumeFeeders } from '../net/connection.ts'
 import type { Elsewhere, StanzaEvent, TargetKind } from '../router.ts'
 import type { Server } from '../server.ts'
-import type { Origin } from '../session.ts'
+import type { Origin, Resource } from '../session.ts'
 import { errorReply, mayAnswerWithError } from '../stanza/reply.ts'
 import { Stanza } from '../stanza/stanza.ts'
 import { StreamSession } from '../stream/session.ts'
@@ -36,12 +36,18 @@ const FILLED = 'cluster/filled'
 /** It takes more again, or is gone. */
 const DRAINED = 'cluster/drained'
 
-/** Stands in the key of a copy beside others: it comes back if nobody is there any more. */
+/**
+ * Stands in the key of a copy beside others, and before the sequences of all that get one: it comes back, and is only
+ * sent again if none of them is there any more.
+ */
 const FIRST = '+'
 /** The same for those that nobody misses. */
 const OTHER = '-'
 /** Stands in the key of a stanza whose events have been fired at another process. */
 const AGAIN = '='
+
+/** Characters that even an empty stanza counts for while it waits. */
+const LEAST_SIZE = 500
 
 /** Of presence that changes rosters (RFC 6121 §3). */
 const SUBSCRIPTION_TYPES: ReadonlySet<string> = new Set([
@@ -50,6 +56,18 @@ const SUBSCRIPTION_TYPES: ReadonlySet<string> = new Set([
   'unsubscribe',
   'unsubscribed',
 ])
+
+/** A message of another process. */
+export interface Arrived {
+  readonly from: Member
+  /** All of it. */
+  readonly text: string
+  /** Among the messages from there. */
+  readonly number: number
+}
+
+/** What is told of a stanza that has come back: the number that it had on its way, and itself. */
+type Returned = readonly [number: number, text: string]
 
 /** What traffic needs of the rest of the cluster. */
 export interface TrafficHost {
@@ -90,7 +108,7 @@ export class Traffic implements Elsewhere, PeerLink {
     this.cluster = cluster
     this.bus = bus
     this.log = log
-    cluster.calls.on(RETURNED, (text) => this.returned(text as string))
+    cluster.calls.on(RETURNED, (returned, from) => this.returned(from, returned as Returned))
     cluster.calls.on(FILLED, (id, from) => this.peerOf(from, id as string)?.filled())
     cluster.calls.on(DRAINED, (id, from) => this.peerOf(from, id as string)?.drained())
   }
@@ -113,19 +131,18 @@ export class Traffic implements Elsewhere, PeerLink {
     if (this.bus.members.size < 2 || host.hostType !== 'host' || to.local === undefined) return false
     if (isIq ? target !== 'full' : stanza.name === 'presence' && SUBSCRIPTION_TYPES.has(type ?? ''))
       return false
-    if (this.cluster.moves.any && this.waits(event, to.bare)) return true
+    if (this.cluster.moves.any && this.waits(event, to)) return true
     return this.goesElsewhere(event, host, to, target)
   }
 
   /** Whether a stanza is held back, because the account moves. */
-  private waits({ stanza, origin }: StanzaEvent, bareJid: string): boolean {
+  private waits({ stanza, origin }: StanzaEvent, to: PreparedJid): boolean {
     const waiting = {}
-    const held = this.cluster.moves.holdOwn(bareJid, stanza.inner.length, () => {
+    const held = this.cluster.moves.holdOwn(to.bare, sizeOf(stanza), () => {
       try {
-        this.server.router.route(stanza, origin)
+        return this.sendAtOnce(origin, stanza, to)
       } finally {
-        // Whoever waits for it would wait for ever.
-        origin.end?.(waiting)
+        endWhenReleased(origin, waiting)
       }
     })
     if (held === undefined) return false
@@ -133,6 +150,13 @@ export class Traffic implements Elsewhere, PeerLink {
     if (stanza.name === 'message') origin.begin?.(waiting, true)
     if (held.until !== undefined) origin.hold?.(held.until)
     return true
+  }
+
+  /** @returns what it is looked for with, if it is */
+  private sendAtOnce(origin: Origin, stanza: Stanza, to: PreparedJid): Promise<unknown> | undefined {
+    this.looked = undefined
+    this.server.router.arrive(origin, stanza, to, this.atOnce)
+    return this.looked
   }
 
   private goesElsewhere(event: StanzaEvent, host: Host, to: PreparedJid, target: TargetKind): boolean {
@@ -173,8 +197,11 @@ export class Traffic implements Elsewhere, PeerLink {
   private lookFor(event: StanzaEvent, host: Host, to: PreparedJid): boolean {
     const looked = this.holderOf(host, to)
       .then((member) => {
-        if (member !== undefined) this.forward(member, event, undefined)
-        else this.server.router.arrive(event.origin, event.stanza, to)
+        if (member !== undefined) {
+          const sent = this.forward(member, event, undefined)
+          // It is over no resource that is known here: what comes next may go another way as soon as one is.
+          if (isMissed(event.stanza)) this.cluster.moves.follows(to.bare, member.id, sent)
+        } else this.server.router.arrive(event.origin, event.stanza, to)
       })
       .catch((error: unknown) => this.log.error('a stanza could not be delivered', { error, internal: true }))
     event.origin.hold?.(looked)
@@ -197,31 +224,33 @@ export class Traffic implements Elsewhere, PeerLink {
     return undefined
   }
 
-  private forward(member: Member, { origin, stanza }: StanzaEvent, over: RemoteResource | undefined): void {
+  private forward(member: Member, { origin, stanza }: StanzaEvent, over: RemoteResource | undefined): number {
     const number = stanza.name === 'presence' ? this.cluster.nextNumber() : 0
     const key = this.cluster.returned.has(stanza)
       ? { kind: 'h' as const, id: AGAIN, jid: origin.host?.name ?? '' }
       : this.keyOf(origin)
     const text = encodeStanza(key, '', stanza, number)
-    const waiting = isMissed(stanza) ? new Forwarded(origin, stanza, origin) : undefined
+    const sender = key.id === AGAIN ? this.senderOf(stanza) : origin
+    const waiting = isMissed(stanza) ? new Forwarded(origin, stanza, sender) : undefined
     const sent = this.post(member, text, waiting)
-    if (over === undefined) return
+    if (over === undefined) return sent
     over.sent = sent
     if (waiting !== undefined && stanza.name === 'iq') over.asked(stanza.attrs, waiting)
     over.fed()
+    return sent
   }
 
   /** Takes to its process a copy for a session or connection there, whose events are done. */
   sendStanza(peer: RemotePeer, stanza: Stanza, among?: Among): void {
     const from = domainOf(stanza.attrs.from ?? '')
-    const id = among === undefined ? '' : among === 'first' ? FIRST : OTHER
+    const id = among === undefined ? '' : among === 'other' ? OTHER : FIRST + sequencesOf(among)
     const origin = among === 'other' ? undefined : this.server.hosts.get(from)
-    const sender = this.server.fullJids.get(stanza.attrs.from ?? '')
+    const comesBack = among !== 'other' && isMissed(stanza)
     const waiting =
-      origin !== undefined && isMissed(stanza) ? new Forwarded(origin, stanza, sender) : undefined
+      origin !== undefined && comesBack ? new Forwarded(origin, stanza, this.senderOf(stanza)) : undefined
     const text = encodeStanza({ kind: 'h', id, jid: from }, peer.key.id, stanza)
     const sent = this.post(peer.member, text, waiting)
-    if (peer instanceof RemoteResource) peer.sent = sent
+    if (comesBack && peer instanceof RemoteResource) peer.sent = sent
     peer.fed()
   }
 
@@ -259,16 +288,15 @@ export class Traffic implements Elsewhere, PeerLink {
   // What comes.
 
   /**
-   * @param text - the whole message
    * @param session - of this process, whom it is for; undefined if that is gone, or it is for nobody known yet
    * @returns what settles when the stanza is done with; undefined if it is
    */
   arrived(
-    from: Member,
+    arrived: Arrived,
     message: StanzaMessage | TextMessage,
-    text: string,
     session: StreamSession | undefined,
   ): void | Promise<void> {
+    const { from } = arrived
     if (message.kind === 'text') {
       if (session === undefined) return
       session.sendText(message.text)
@@ -286,19 +314,19 @@ export class Traffic implements Elsewhere, PeerLink {
         this.slowDown(from, session)
         return
       }
-      // Presence for one that is gone is for nobody.
-      if (stanza.name === 'presence') return
-    }
-    if (message.for !== '') {
-      return isMissed(stanza) && message.from.id !== OTHER ? this.giveBack(from, text) : undefined
+      return isMissed(stanza) && message.from.id !== OTHER ? this.giveBack(arrived, message) : undefined
     }
     if (message.from.id === AGAIN) this.cluster.returned.add(stanza)
     const to = prepareJid(stanza.attrs.to ?? '')
     const origin = this.originOf(from, message.from)
-    if (to === undefined || origin === undefined) return
+    if (to === undefined) return
+    if (origin === undefined) {
+      this.refuse(from, message)
+      return
+    }
     let back: Promise<void> | undefined
     const giveBack = () => {
-      back = this.giveBack(from, text)
+      back = this.giveBack(arrived, message)
     }
     const work = () => this.workOn(origin, message, to, giveBack)
     const done = origin instanceof RemotePeer ? origin.work(work) : work()
@@ -377,12 +405,31 @@ export class Traffic implements Elsewhere, PeerLink {
   }
 
   /** @returns what settles when the other process has it, or is gone: until then this one answers for it */
-  private async giveBack(member: Member, text: string): Promise<void> {
-    await this.cluster.calls.ask([member.id], RETURNED, text, Number.POSITIVE_INFINITY)
+  private async giveBack({ from, text, number }: Arrived, message: StanzaMessage): Promise<void> {
+    const { bus } = this
+    const { self } = bus
+    const back: Returned = [number, text]
+    const answers = await this.cluster.calls.ask([from.id], RETURNED, back, Number.POSITIVE_INFINITY)
+    if (answers.has(from.id) || bus.self !== self || bus.members.has(from.id)) return
+    // Who has sent it for somebody else is dead. Its own clients are gone with it; others may be there to hear.
+    const { stanza } = message
+    if ((message.for !== '' || message.from.id === AGAIN) && isMissed(stanza)) {
+      this.server.router.route(timeoutReply(stanza))
+    }
+  }
+
+  /**
+   * Hosts of this process may be others than of the one that a stanza comes from, while configurations are loaded
+   * anew: whoever waits for an answer gets one.
+   */
+  private refuse(member: Member, { from, stanza }: StanzaMessage): void {
+    if (from.kind === 'h' || !isMissed(stanza)) return
+    const error = errorReply(stanza, 'service-unavailable')
+    this.post(member, encodeStanza({ kind: 'h', id: OTHER, jid: '' }, from.id, error))
   }
 
   /** A stanza that this process has sent to another one, which does not have whom it is for. */
-  private returned(text: string): void {
+  private returned(member: Member, [number, text]: Returned): void {
     const message = decode(text)
     if (message.kind !== 'stanza') return
     const { stanza, from } = message
@@ -391,22 +438,36 @@ export class Traffic implements Elsewhere, PeerLink {
     const session = from.kind === 'h' ? undefined : this.cluster.sessionOf(from.id)
     const origin = session ?? this.server.hosts.get(domainOf(bareOf(from.jid)))
     if (to === undefined || origin === undefined) return
+    const sender = this.senderOf(stanza)
+    const waiting = {}
+    sender?.begin?.(waiting, true)
+    // It is not lost any more with the process that had it. (Of a message its sender may hear so.)
+    const forwarded = stanza.name === 'iq' ? this.bus.forget(member.id, number) : undefined
+    if (forwarded instanceof Forwarded) forwarded.answered()
     this.cluster.moves.returned(to.bare, () => {
-      if (from.id === FIRST && this.takesMessages(to)) return undefined
-      // Its events have been fired: the copy was one session's.
-      if (isCopy) this.cluster.returned.add(stanza)
-      this.looked = undefined
-      this.server.router.arrive(origin, stanza, to, this.atOnce)
-      return this.looked
+      try {
+        if (from.id.startsWith(FIRST) && this.isHad(to, from.id)) return undefined
+        // Its events have been fired: the copy was one session's.
+        if (isCopy || from.id === AGAIN) this.cluster.returned.add(stanza)
+        return this.sendAtOnce(origin, stanza, to)
+      } finally {
+        if (sender !== undefined) endWhenReleased(sender, waiting)
+      }
     })
   }
 
-  /** Whether an account has a resource that got a copy, too. */
-  private takesMessages(to: PreparedJid): boolean {
-    for (const resource of this.server.hosts.get(to.domain)?.resourcesOf(to.local ?? '') ?? []) {
-      if (resource.available && resource.priority >= 0 && !resource.destroyed) return true
-    }
-    return false
+  /** Whose message it is, here or at another process: it is not done before it is known not to come back. */
+  private senderOf({ name, attrs }: Stanza): Origin | undefined {
+    if (name !== 'message') return undefined
+    const from = attrs.from ?? ''
+    return this.server.fullJids.get(from) ?? this.cluster.directory.find(from)
+  }
+
+  /** Whether a resource that a copy went to is still there. @param id - of the copy's key */
+  private isHad(to: PreparedJid, id: string): boolean {
+    const sequences = id.slice(FIRST.length).split(',')
+    const resources = this.cluster.directory.resourcesOf(to.bare)
+    return resources.some(({ sequence }) => sequences.includes(`${sequence}`))
   }
 
   /**
@@ -443,6 +504,27 @@ function isMissed(stanza: Stanza): boolean {
   return stanza.name !== 'presence' && mayAnswerWithError(stanza)
 }
 
+/** Of resources at other processes, as text: who was bound when. */
+function sequencesOf(resources: readonly Resource[]): string {
+  const sequences: number[] = []
+  for (const resource of resources) if (resource instanceof RemoteResource) sequences.push(resource.sequence)
+  return sequences.join(',')
+}
+
+/** Characters that a stanza takes while it waits, about. */
+function sizeOf({ inner, attrs }: Stanza): number {
+  let size = inner.length + LEAST_SIZE
+  for (const name in attrs) size += name.length + (attrs[name]?.length ?? 0)
+  return size
+}
+
+/** A stanza that was held back is done when nothing that it has begun holds back its sender. */
+function endWhenReleased(origin: Origin, waiting: object): void {
+  const released = origin instanceof StreamSession ? origin.released() : undefined
+  if (released === undefined) origin.end?.(waiting)
+  else void released.then(() => origin.end?.(waiting))
+}
+
 function withoutContent({ name, attrs }: Stanza): Stanza {
   const { type, from = '', to = '', id = '' } = attrs
   return new Stanza(name, { type, from, to: detached(to), id: detached(id) })
@@ -461,7 +543,7 @@ class Forwarded implements Waiting, OpenRequest {
     this.origin = origin
     // Until an IQ is answered: no longer than that is its content kept.
     this.stanza = stanza.name === 'iq' ? withoutContent(stanza) : stanza
-    this.sender = stanza.name === 'message' && sender instanceof StreamSession ? sender : undefined
+    this.sender = stanza.name === 'message' ? sender : undefined
     this.sender?.begin?.(this, true)
   }
 
@@ -476,14 +558,10 @@ class Forwarded implements Waiting, OpenRequest {
 
   lost(): void {
     this.sender?.end?.(this)
-    if (this.isAnswered) return
-    this.origin.send(
-      errorReply(
-        this.stanza,
-        'remote-server-timeout',
-        'The process that had this to deliver has ended',
-        'wait',
-      ),
-    )
+    if (!this.isAnswered) this.origin.send(timeoutReply(this.stanza))
   }
+}
+
+function timeoutReply(stanza: Stanza): Stanza {
+  return errorReply(stanza, 'remote-server-timeout', 'The process that had this to deliver has ended', 'wait')
 }

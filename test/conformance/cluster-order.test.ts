@@ -40,12 +40,7 @@ describePeer('order in a cluster', redisAvailable(), () => {
   })
 
   afterAll(async () => {
-    for (const server of servers) {
-      const t = performance.now()
-      await server.stop()
-      const d = performance.now() - t
-      if (d > 1000) console.log('SLOW STOP', d)
-    }
+    for (const server of servers) await server.stop()
     await peer.stop()
   })
 

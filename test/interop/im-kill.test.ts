@@ -8,6 +8,7 @@ import { silentLogger } from '../../server/log.ts'
 import { openLmdbStorage } from '../../server/storage/lmdb.ts'
 import { openRedisStorage } from '../../server/storage/redis.ts'
 import type { StorageDriver } from '../../server/storage/types.ts'
+import { inTime } from '../shared/in-time.ts'
 import { KeptMessages, randomNumbers } from '../shared/kept-messages.ts'
 import { LegateCluster, singleRedis } from '../shared/legate-cluster.ts'
 import { LegateFolder, ON_FREE_PORTS, type RunningLegate } from '../shared/legate-command.ts'
@@ -52,7 +53,7 @@ async function register(storage: StorageDriver, users: readonly string[]): Promi
 async function kill({ child }: RunningLegate): Promise<void> {
   const exit = once(child, 'exit')
   child.kill('SIGKILL')
-  await exit
+  await inTime('a process that was killed is gone', exit, 10_000)
 }
 
 /** Kills a server of one process again and again. */
@@ -62,16 +63,18 @@ async function survives(
   random: () => number,
   rounds: number,
 ): Promise<void> {
+  let server = await folder.start()
   for (let round = 0; round < rounds; round++) {
-    const server = await folder.start()
-    await messages.enter(() => [server.c2sPort, 0])
+    const { c2sPort } = server
+    await messages.enter(() => [c2sPort, 0])
     await messages.send(EACH, AHEAD, Math.floor((0.1 + 0.8 * random()) * EACH * WRITERS))
     await kill(server)
     await messages.leave()
-    const again = await folder.start()
-    expect((await messages.mistakes(() => again.c2sPort)).slice(0, 20)).toEqual([])
-    await again.stop()
+    server = await folder.start()
+    const again = server.c2sPort
+    expect((await messages.mistakes(() => again)).slice(0, 20)).toEqual([])
   }
+  await server.stop()
   // Some were under way each time.
   const { acknowledged, open } = messages.counts
   expect(acknowledged).toBeGreaterThanOrEqual(rounds * 0.1 * EACH * WRITERS)

@@ -65,8 +65,9 @@ export class TestStream {
 
   headerArrives(): Promise<Element> {
     if (this.header !== undefined) return Promise.resolve(this.header)
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       this.opened = resolve
+      this.closing.then(() => reject(new Error('the connection ended before a stream header came')))
     })
   }
 

@@ -7,12 +7,15 @@
 
 import type { Element } from '@xmpp/xml'
 import { login, type TestStream } from './client.ts'
+import { inTime } from './in-time.ts'
 
 const MAM = 'urn:xmpp:mam:2'
 const FORWARD = 'urn:xmpp:forward:0'
 const DELAY = 'urn:xmpp:delay'
 /** Milliseconds after which what is waited for will not come. */
 const PATIENCE_MS = 60_000
+/** The same for one login, or one question. */
+const ONE_MS = 20_000
 
 /** A message, and what has become of it. */
 interface Sent {
@@ -101,12 +104,16 @@ export class KeptMessages {
     for (const [number, writer] of this.writers.entries()) {
       const [port, process] = place(number)
       writer.process = process
-      const stream = await login(port, `${this.address(writer.user)}/desk`)
+      const stream = await inTime(
+        `${writer.user} is logged in at process ${process}`,
+        login(port, `${this.address(writer.user)}/desk`),
+        ONE_MS,
+      )
       writer.stream = stream
       stream.watch = (element) => this.comes(writer, element)
       for (const element of stream.received.splice(0)) this.comes(writer, element)
     }
-    for (const { stream } of this.writers) await stream!.settled()
+    await this.settled()
   }
 
   /**
@@ -131,7 +138,7 @@ export class KeptMessages {
         for (let i = 0; i < ahead; i++) next()
       }
     })
-    await this.within(done)
+    await this.within(`${enough} messages are acknowledged`, done)
   }
 
   private write(writer: Writer, answered: () => void): void {
@@ -204,24 +211,12 @@ export class KeptMessages {
   }
 
   /** Waits for something. @throws Error with what was not answered */
-  private async within(wanted: Promise<void>): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        const open = [...this.open.keys()]
-        const ended = this.writers.filter(({ stream }) => stream!.socket.destroyed).map(({ user }) => user)
-        reject(
-          new Error(
-            `in ${PATIENCE_MS} ms ${open.length} were not answered: ${open.slice(0, 20)}; gone are ${ended}`,
-          ),
-        )
-      }, PATIENCE_MS)
+  private within(what: string, wanted: Promise<void>): Promise<void> {
+    return inTime(what, wanted, PATIENCE_MS, () => {
+      const open = [...this.open.keys()]
+      const ended = this.writers.filter(({ stream }) => stream!.socket.destroyed).map(({ user }) => user)
+      return `${open.length} are not answered: ${open.slice(0, 20)}; gone are ${ended}`
     })
-    try {
-      await Promise.race([wanted, late])
-    } finally {
-      clearTimeout(timer)
-    }
   }
 
   /** Waits until something holds. */
@@ -247,12 +242,17 @@ export class KeptMessages {
     }
     const waits = (sent: Sent) =>
       sent.round === this.round && sent.from.process !== process && !sent.acknowledged
-    await this.within(this.until(() => ![...this.all.values()].some(waits)))
+    await this.within(
+      `who is not at process ${process} has all answers`,
+      this.until(() => ![...this.all.values()].some(waits)),
+    )
   }
 
   /** Those who are still connected have heard all that they will hear. */
   async settled(): Promise<void> {
-    for (const { stream } of this.writers) if (!stream!.socket.destroyed) await stream!.settled()
+    for (const { stream, user } of this.writers) {
+      if (!stream!.socket.destroyed) await inTime(`${user} gets a pong`, stream!.settled(), ONE_MS)
+    }
   }
 
   /** Those who were connected are not any more. */
@@ -281,33 +281,39 @@ export class KeptMessages {
   async mistakes(port: (number: number) => number): Promise<string[]> {
     const found: string[] = []
     const archives = new Map<string, Map<string, number>>()
-    for (const [number, user] of this.users.entries()) {
-      const stream = await login(port(number), `${this.address(user)}/look`)
-      // What waits comes with the first presence.
-      await stream.settled()
-      for (const message of stream.received.splice(0).filter(({ name }) => name === 'message')) {
-        const sent = this.all.get(message.attrs.id as string)
-        if (sent === undefined || sent.to !== user) found.push(`${user} got ${message.toString()}`)
-        else sent.late++
-      }
-      archives.set(user, await archiveOf(stream))
-      const writer = this.writers.find((one) => one.user === user)
-      if (writer !== undefined) {
-        for (const [kept, value] of writer.values) {
-          const { acknowledged, sent } = value
-          const now = await numberOf(stream, kept)
-          if (now < acknowledged || now > sent) {
-            found.push(`${user}'s ${kept} is ${now}; ${acknowledged} was acknowledged, ${sent} sent`)
-          }
-          // What was not acknowledged was done or not: from now on that is known.
-          value.acknowledged = now
-          value.sent = now
-        }
-      }
-      await stream.close()
-    }
+    const looks = this.users.map(async (user, number) => {
+      const looking = this.lookAt(user, port(number), found)
+      archives.set(user, await inTime(`${user} sees what is kept`, looking, PATIENCE_MS))
+    })
+    await Promise.all(looks)
     for (const sent of this.all.values()) this.judge(sent, archives, found)
     return found
+  }
+
+  /** Collects what waits for somebody, and looks at what is kept. @returns its archive: how often it has which id */
+  private async lookAt(user: string, port: number, found: string[]): Promise<Map<string, number>> {
+    const stream = await login(port, `${this.address(user)}/look`)
+    // What waits comes with the first presence.
+    await stream.settled()
+    for (const message of stream.received.splice(0).filter(({ name }) => name === 'message')) {
+      const sent = this.all.get(message.attrs.id as string)
+      if (sent === undefined || sent.to !== user) found.push(`${user} got ${message.toString()}`)
+      else sent.late++
+    }
+    const archive = await archiveOf(stream)
+    const values = this.writers.find((one) => one.user === user)?.values ?? new Map<Kept, Value>()
+    for (const [kept, value] of values) {
+      const { acknowledged, sent } = value
+      const now = await numberOf(stream, kept)
+      if (now < acknowledged || now > sent) {
+        found.push(`${user}'s ${kept} is ${now}; ${acknowledged} was acknowledged, ${sent} sent`)
+      }
+      // What was not acknowledged was done or not: from now on that is known.
+      value.acknowledged = now
+      value.sent = now
+    }
+    await stream.close()
+    return archive
   }
 
   private judge(

@@ -5,6 +5,7 @@ import { type AccountRecord, Users } from '../../server/auth/users.ts'
 import { silentLogger } from '../../server/log.ts'
 import { openRedisStorage } from '../../server/storage/redis.ts'
 import type { TestStream } from './client.ts'
+import { inTime } from './in-time.ts'
 import { LegateFolder, ON_FREE_PORTS, type RunningLegate } from './legate-command.ts'
 import { type RedisConf, startCluster, startRedis, startSentinels } from './peers/redis.ts'
 import { redisSettings } from './redis-settings.ts'
@@ -21,6 +22,9 @@ export const LEASE = 2
 const PREFIX = 'test'
 /** What Redis has acknowledged, it has after it was killed. */
 const KEEPS_ALL: RedisConf = { appendonly: 'yes', appendfsync: 'always' }
+
+/** Milliseconds after which a process that has not said that another one is dead will not. */
+const SEEN_MS = 30_000
 
 /** A value of the option `redis`. */
 type RedisOption = Record<string, unknown>
@@ -129,7 +133,12 @@ export class LegateCluster {
     const running = this.running[number]!
     // Of a process that was started again it is another log.
     const since = running === this.seenOf.get(number) ? from : 0
-    await running.logged(/ is dead/, since)
+    await inTime(
+      `process ${number} says that another one is dead`,
+      running.logged(/ is dead/, since),
+      SEEN_MS,
+      () => running.text.slice(since),
+    )
     this.seenOf.set(number, running)
     this.seen.set(number, running.text.length)
   }
@@ -140,7 +149,7 @@ export class LegateCluster {
     if (child.exitCode !== null || child.signalCode !== null) return
     const exit = once(child, 'exit')
     child.kill('SIGKILL')
-    await exit
+    await inTime(`process ${number} is gone`, exit, 10_000)
   }
 
   /** Stops a process where it is, until {@link goOn}. */

@@ -5,12 +5,16 @@ import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { inTime } from './in-time.ts'
 import { dyingWithUs } from './peers/process.ts'
 
 /** The command's file. */
 export const COMMAND = fileURLToPath(new URL('../../dist/server/cli/main.js', import.meta.url))
 
 if (!existsSync(COMMAND)) throw new Error(`${COMMAND} is missing: run "npm run build"`)
+
+/** Milliseconds after which a line that is waited for will not come, and a process not end. */
+const PATIENCE_MS = 60_000
 
 /** What a command left behind. */
 export interface Outcome {
@@ -114,7 +118,7 @@ export class RunningLegate {
 
   /** Waits for a line of the log that fits, after those that were there at `from`. */
   logged(words: RegExp, from = 0): Promise<string> {
-    return new Promise((resolve, reject) => {
+    const found = new Promise<string>((resolve, reject) => {
       const look = (): void => {
         const line = this.text
           .slice(from)
@@ -129,6 +133,7 @@ export class RunningLegate {
       look()
       this.outcome.then(({ stdout, stderr }) => reject(new Error(`it has ended: ${stdout}\n${stderr}`)))
     })
+    return inTime(`the log has a line with ${words}`, found, PATIENCE_MS, () => this.text.slice(-4000))
   }
 
   /** Sends a signal and waits for a line of the log that comes after it. */
@@ -141,7 +146,7 @@ export class RunningLegate {
   /** Sends SIGTERM and waits for the end. */
   stop(): Promise<Outcome> {
     this.child.kill('SIGTERM')
-    return this.outcome
+    return inTime('it ends after SIGTERM', this.outcome, PATIENCE_MS, () => this.text.slice(-4000))
   }
 }
 

@@ -114,6 +114,30 @@ describePeer('the bus over Redis', redisAvailable(), () => {
     expect(a.count('lost')).toBe(0)
   })
 
+  it('tells at once who waits for a message that is done before earlier ones, and does not call it lost', async () => {
+    const [a, b, c] = await three()
+    const finish: (() => void)[] = []
+    b.work = () => new Promise((resolve) => finish.push(resolve))
+    const told: string[] = []
+    const send = (name: string) =>
+      a.bus.send(a.idOf('b'), name, {
+        done: () => told.push(`${name} done`),
+        lost: () => told.push(`${name} lost`),
+      })
+    const numbers = ['x', 'y', 'z'].map(send)
+    await b.until('all are here', () => b.count('received') === 3)
+    finish[1]!()
+    await expect.poll(() => told.length).toBeGreaterThan(0)
+    expect([told, a.bus.settled(a.idOf('b'))]).toEqual([['y done'], 0])
+    // What has come back is done, too.
+    a.bus.forget(a.idOf('b'), numbers[2]!)
+    a.bus.forget(a.idOf('b'), 99)
+    await b.bus.leave()
+    await a.until('b has left', () => a.count('left') === 1)
+    await c.until('b has left', () => c.count('left') === 1)
+    expect(told).toEqual(['y done', 'z done', 'x lost'])
+  })
+
   it('says that messages are lost to who is not there', async () => {
     const a = await open('a')
     a.send('nobody', 'x')
