@@ -6,7 +6,8 @@
  * has answered a question that went after the stanza. There are two of them: copies, which a process has made for
  * single sessions, are done with at once when they come; stanzas that are still to be worked on may have to wait
  * there themselves for copies which that process has sent on, and for storage. Copies never wait for anything, so
- * nobody can wait for each other.
+ * nobody can wait for each other. What comes back waits only for copies: of what has come back and gone out again,
+ * some may come back once more, and from another process.
  */
 
 import type { Logger } from '../log.ts'
@@ -24,10 +25,20 @@ const MOST_SIZE = 256_000
 /** Times that copies may come back and go out again. */
 const MOST_ROUNDS = 5
 /**
- * Milliseconds for which more and more may have to be waited for. Who logs in and out all the time holds nobody up for
- * longer than that: what is held back then may overtake what others have sent.
+ * Questions that may be asked while something is held back. Who logs in and out all the time holds nobody up for
+ * longer: what is held back then may overtake what others have sent.
  */
-const MOST_GROWTH_MS = 2000
+const MOST_ASKED = 100
+
+/** A stanza that was given back. */
+interface Returned {
+  /** Grows with each that comes back for the first time, and stays the same when it does so again. */
+  readonly ticket: number
+  readonly go: Go
+}
+
+/** Sends a stanza. @returns what has to be waited for before the next one */
+type Go = () => Promise<unknown> | undefined
 
 /** What waits while an account moves; in order. */
 class Move {
@@ -35,30 +46,33 @@ class Move {
   copies = 0
   all = 0
   /** Stanzas from this process's own senders; each may have to look for where it goes. */
-  readonly own: (() => Promise<unknown> | undefined)[] = []
+  readonly own: Go[] = []
   /** Characters of these. */
   size = 0
   /** By the process: the number of a message to it that a question has followed, and none was sent since. */
   readonly asked = new Map<string, number>()
   /** Those that other processes have sent here, to be worked on. */
   readonly forwarded: (() => void)[] = []
-  /** When the first of all these came, by the monotonic clock. */
-  private heldSince = 0
+  /** Questions since the first of all these came. */
+  questions = 0
   /** Those that were given back; each may have to look for where it goes. They come first. */
-  readonly returned: (() => Promise<unknown> | undefined)[] = []
+  readonly returned: Returned[] = []
   busy = false
   /** Who waits for the end of what is not held back for this process's own senders. */
   readonly waiting: (() => void)[] = []
 
   /** One more is going to be held back. */
   holds(): void {
-    if (this.own.length + this.forwarded.length === 0) this.heldSince = performance.now()
+    if (this.held === 0) this.questions = 0
   }
 
-  /** Whether somebody has waited for so long that nothing more is waited for. */
+  private get held(): number {
+    return this.own.length + this.forwarded.length + this.returned.length
+  }
+
+  /** Whether so much has been waited for that nothing more is. */
   get isLate(): boolean {
-    const isHeld = this.own.length + this.forwarded.length > 0
-    return isHeld && performance.now() - this.heldSince > MOST_GROWTH_MS
+    return this.questions >= MOST_ASKED && this.held > 0
   }
 
   /** Whether copies may still come back. */
@@ -135,6 +149,7 @@ export class Moves {
     // However often an account changes: a question has gone after all that may come back.
     if (sent <= (move.asked.get(member) ?? 0) || move.isLate) return
     move.asked.set(member, sent)
+    move.questions++
     void this.wait(bareJid, move, member)
   }
 
@@ -158,11 +173,7 @@ export class Moves {
    * @param go - sends it, past this; returns what has to be waited for before the next one
    * @returns undefined if it need not wait; else a promise that is to hold its sender back, if too much waits already
    */
-  holdOwn(
-    bareJid: string,
-    size: number,
-    go: () => Promise<unknown> | undefined,
-  ): { until: Promise<void> | undefined } | undefined {
+  holdOwn(bareJid: string, size: number, go: Go): { until: Promise<void> | undefined } | undefined {
     const move = this.accounts.get(bareJid)
     if (move === undefined) return undefined
     move.holds()
@@ -193,15 +204,16 @@ export class Moves {
     })
   }
 
-  /** A stanza has come back. @param go - sends it again; returns what has to be waited for before the next one */
-  returned(bareJid: string, go: () => Promise<unknown> | undefined): void {
+  /** A stanza has come back. @param go - sends it again */
+  returned(bareJid: string, ticket: number, go: Go): void {
     const move = this.accounts.get(bareJid)
     if (move === undefined) {
       const looked = this.run(go)
       if (looked !== undefined) this.track(bareJid, looked)
       return
     }
-    move.returned.push(go)
+    move.holds()
+    move.returned.push({ ticket, go })
     this.goOn(bareJid, move)
   }
 
@@ -214,18 +226,25 @@ export class Moves {
   }
 
   private goOn(bareJid: string, move: Move): void {
-    if (move.busy) return
-    if (!this.empties(move.returned, bareJid, move) || move.copies > 0) return
+    if (move.busy || move.copies > 0) return
+    if (move.returned.length > 1) move.returned.sort((one, other) => one.ticket - other.ticket)
+    if (!this.empties(move.returned, ({ go }) => go(), bareJid, move)) return
     for (let next = move.forwarded.shift(); next !== undefined; next = move.forwarded.shift()) next()
     for (const goOn of move.waiting.splice(0)) goOn()
-    if (move.all > 0 || !this.empties(move.own, bareJid, move)) return
+    if (move.all > 0 || !this.empties(move.own, (go) => go(), bareJid, move)) return
     if (this.accounts.get(bareJid) === move) this.accounts.delete(bareJid)
   }
 
   /** Sends what waits, one after the other. @returns false if it goes on when it is known where one of them goes */
-  private empties(waiting: (() => Promise<unknown> | undefined)[], bareJid: string, move: Move): boolean {
+  private empties<T>(
+    waiting: T[],
+    send: (one: T) => Promise<unknown> | undefined,
+    bareJid: string,
+    move: Move,
+  ): boolean {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      const looked = this.run(next)
+      const one = next
+      const looked = this.run(() => send(one))
       if (looked === undefined) continue
       move.busy = true
       const done = () => {

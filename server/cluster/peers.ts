@@ -131,14 +131,13 @@ export class RemotePeer implements Peer {
 
   private doneAfter(work: void | Promise<void>): void | Promise<void> {
     if (this.holds === 0) {
-      // Also what a third process has got: it may come back, and nobody must overtake it.
-      const durable = this.unfinished?.done(true)
+      const durable = this.unfinished?.done(false)
       return durable === undefined || work === undefined ? (durable ?? work) : durable.then(() => work)
     }
     const released = new Promise<void>((resolve) => {
       this.released.push(resolve)
     })
-    return released.then(() => this.unfinished?.done(true)).then(() => work)
+    return released.then(() => this.unfinished?.done(false)).then(() => work)
   }
 
   private release(): void {

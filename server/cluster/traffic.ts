@@ -100,6 +100,11 @@ export class Traffic implements Elsewhere, PeerLink {
   }
   /** Sessions and connections of this process to which more waits to be sent than is good, and who knows of it. */
   private readonly full = new Map<StreamSession, Set<string>>()
+  /** Of stanzas that have come back, in the order in which they did so for the first time. */
+  private readonly tickets = new WeakMap<Stanza, number>()
+  private lastTicket = 0
+  /** By the process that they go back to, and the account: how many it has not taken back yet. */
+  private readonly goingBack = new Map<string, number>()
   /** What the last stanza is looked for with, if it is. */
   private looked: Promise<unknown> | undefined
 
@@ -225,13 +230,12 @@ export class Traffic implements Elsewhere, PeerLink {
   }
 
   private forward(member: Member, { origin, stanza }: StanzaEvent, over: RemoteResource | undefined): number {
-    const number = stanza.name === 'presence' ? this.cluster.nextNumber() : 0
+    const number = stanza.name === 'presence' ? this.cluster.nextNumber() : this.ticketOf(stanza)
     const key = this.cluster.returned.has(stanza)
       ? { kind: 'h' as const, id: AGAIN, jid: origin.host?.name ?? '' }
       : this.keyOf(origin)
     const text = encodeStanza(key, '', stanza, number)
-    const sender = key.id === AGAIN ? this.senderOf(stanza) : origin
-    const waiting = isMissed(stanza) ? new Forwarded(origin, stanza, sender) : undefined
+    const waiting = isMissed(stanza) ? new Forwarded(origin, stanza, origin) : undefined
     const sent = this.post(member, text, waiting)
     if (over === undefined) return sent
     over.sent = sent
@@ -245,13 +249,18 @@ export class Traffic implements Elsewhere, PeerLink {
     const from = domainOf(stanza.attrs.from ?? '')
     const id = among === undefined ? '' : among === 'other' ? OTHER : FIRST + sequencesOf(among)
     const origin = among === 'other' ? undefined : this.server.hosts.get(from)
+    const sender = this.server.fullJids.get(stanza.attrs.from ?? '')
     const comesBack = among !== 'other' && isMissed(stanza)
-    const waiting =
-      origin !== undefined && comesBack ? new Forwarded(origin, stanza, this.senderOf(stanza)) : undefined
-    const text = encodeStanza({ kind: 'h', id, jid: from }, peer.key.id, stanza)
+    const waiting = origin !== undefined && comesBack ? new Forwarded(origin, stanza, sender) : undefined
+    const text = encodeStanza({ kind: 'h', id, jid: from }, peer.key.id, stanza, this.ticketOf(stanza))
     const sent = this.post(peer.member, text, waiting)
     if (comesBack && peer instanceof RemoteResource) peer.sent = sent
     peer.fed()
+  }
+
+  /** What it takes with it so that its place is known if it comes back once more; 0 if it has not come back. */
+  private ticketOf(stanza: Stanza): number {
+    return this.lastTicket === 0 ? 0 : (this.tickets.get(stanza) ?? 0)
   }
 
   sendText(peer: RemotePeer, text: string): void {
@@ -325,10 +334,12 @@ export class Traffic implements Elsewhere, PeerLink {
       return
     }
     let back: Promise<void> | undefined
-    const giveBack = () => {
-      back = this.giveBack(arrived, message)
+    const goesBack = () => {
+      if (!this.goesBack(from, message, to)) return false
+      back = this.giveBackAll(arrived, message, to)
+      return true
     }
-    const work = () => this.workOn(origin, message, to, giveBack)
+    const work = () => this.workOn(origin, message, to, goesBack)
     const done = origin instanceof RemotePeer ? origin.work(work) : work()
     if (done === undefined) return back
     if (to.local !== undefined) this.cluster.moves.track(to.bare, done)
@@ -339,10 +350,10 @@ export class Traffic implements Elsewhere, PeerLink {
     origin: Origin,
     message: StanzaMessage,
     to: PreparedJid,
-    giveBack: () => void,
+    goesBack: () => boolean,
   ): void | Promise<void> {
     const { moves } = this.cluster
-    const work = () => this.workOnNow(origin, message, to, giveBack)
+    const work = () => this.workOnNow(origin, message, to, goesBack)
     const held = moves.any && to.local !== undefined ? moves.holdForwarded(to.bare, work) : undefined
     if (held === undefined) work()
     else origin.hold?.(held)
@@ -353,15 +364,12 @@ export class Traffic implements Elsewhere, PeerLink {
     origin: Origin,
     { stanza, number }: StanzaMessage,
     to: PreparedJid,
-    giveBack: () => void,
+    goesBack: () => boolean,
   ): void {
-    if (this.isOfOthers(stanza, to)) {
-      giveBack()
-      return
-    }
+    if (goesBack()) return
     if (origin instanceof RemotePeer) {
       if (origin.type === 'component') origin.host.events.fire('component-sent', { peer: origin, stanza })
-      if (number > 0) origin.number = number
+      if (number > 0 && stanza.name === 'presence') origin.number = number
     }
     this.server.router.arrive(origin, stanza, to)
     if (!(origin instanceof RemotePeer) || to.local === undefined) return
@@ -389,6 +397,27 @@ export class Traffic implements Elsewhere, PeerLink {
       this.full.delete(session)
       this.cluster.calls.tell(members, DRAINED, session.id)
     })
+  }
+
+  /**
+   * Whether what has come to be worked on here goes back: it is another process's to work on by now, or something
+   * that was sent before is on its way back, and must not be overtaken if the account has just come here.
+   */
+  private goesBack(from: Member, { stanza, number }: StanzaMessage, to: PreparedJid): boolean {
+    if (this.isOfOthers(stanza, to)) return true
+    return number === 0 && this.goingBack.size > 0 && this.goingBack.has(`${from.id} ${to.bare}`)
+  }
+
+  private async giveBackAll(arrived: Arrived, message: StanzaMessage, to: PreparedJid): Promise<void> {
+    const key = `${arrived.from.id} ${to.bare}`
+    this.goingBack.set(key, (this.goingBack.get(key) ?? 0) + 1)
+    try {
+      await this.giveBack(arrived, message)
+    } finally {
+      const left = this.goingBack.get(key)! - 1
+      if (left > 0) this.goingBack.set(key, left)
+      else this.goingBack.delete(key)
+    }
   }
 
   /** Whether what has come to be worked on here is another process's to work on by now. */
@@ -438,13 +467,15 @@ export class Traffic implements Elsewhere, PeerLink {
     const session = from.kind === 'h' ? undefined : this.cluster.sessionOf(from.id)
     const origin = session ?? this.server.hosts.get(domainOf(bareOf(from.jid)))
     if (to === undefined || origin === undefined) return
-    const sender = this.senderOf(stanza)
+    const sender = stanza.name === 'message' ? this.server.fullJids.get(stanza.attrs.from ?? '') : undefined
     const waiting = {}
-    sender?.begin?.(waiting, true)
-    // It is not lost any more with the process that had it. (Of a message its sender may hear so.)
-    const forwarded = stanza.name === 'iq' ? this.bus.forget(member.id, number) : undefined
+    sender?.begin(waiting, true)
+    // It is not lost any more with the process that had it.
+    const forwarded = this.bus.forget(member.id, number)
     if (forwarded instanceof Forwarded) forwarded.answered()
-    this.cluster.moves.returned(to.bare, () => {
+    const ticket = message.number > 0 && stanza.name !== 'presence' ? message.number : ++this.lastTicket
+    this.tickets.set(stanza, ticket)
+    this.cluster.moves.returned(to.bare, ticket, () => {
       try {
         if (from.id.startsWith(FIRST) && this.isHad(to, from.id)) return undefined
         // Its events have been fired: the copy was one session's.
@@ -454,13 +485,6 @@ export class Traffic implements Elsewhere, PeerLink {
         if (sender !== undefined) endWhenReleased(sender, waiting)
       }
     })
-  }
-
-  /** Whose message it is, here or at another process: it is not done before it is known not to come back. */
-  private senderOf({ name, attrs }: Stanza): Origin | undefined {
-    if (name !== 'message') return undefined
-    const from = attrs.from ?? ''
-    return this.server.fullJids.get(from) ?? this.cluster.directory.find(from)
   }
 
   /** Whether a resource that a copy went to is still there. @param id - of the copy's key */
@@ -543,7 +567,7 @@ class Forwarded implements Waiting, OpenRequest {
     this.origin = origin
     // Until an IQ is answered: no longer than that is its content kept.
     this.stanza = stanza.name === 'iq' ? withoutContent(stanza) : stanza
-    this.sender = stanza.name === 'message' ? sender : undefined
+    this.sender = stanza.name === 'message' && sender instanceof StreamSession ? sender : undefined
     this.sender?.begin?.(this, true)
   }
 

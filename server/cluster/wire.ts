@@ -20,7 +20,10 @@ export interface StanzaMessage {
   readonly from: Key
   readonly for: string
   readonly stanza: Stanza
-  /** Tells what of a process's presence was earlier, whatever ways it takes; 0 if it does not matter. */
+  /**
+   * Tells what of a process's presence was earlier, whatever ways it takes; of other stanzas, which of those that have
+   * come back to it. 0 if it does not matter.
+   */
   readonly number: number
 }
 

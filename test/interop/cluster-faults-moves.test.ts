@@ -27,17 +27,17 @@ describePeer('accounts that move between processes', redisAvailable(), () => {
       const load = new ClusterMovers(cluster, random)
       endings.push(() => load.stop())
       await load.start()
-      await load.moved(10)
+      await load.moved(5)
       for (const victim of [0, 1, 2]) {
         const killed = cluster.kill(victim)
         load.avoid(victim)
         await killed
         await load.ended(victim)
-        await load.moved(5)
+        await load.moved(3)
         for (const number of [0, 1, 2]) if (number !== victim) await cluster.seesDead(number)
         await cluster.heal()
         await load.enter(victim)
-        await load.moved(5)
+        await load.moved(3)
       }
       await load.settle()
     },

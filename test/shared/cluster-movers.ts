@@ -11,9 +11,9 @@ import { DOMAIN, type LegateCluster, served } from './legate-cluster.ts'
 import { StanzaAccount } from './stanza-account.ts'
 
 const EVERY_MS = 10
-/** Milliseconds that one who moves stays, at least and more. */
-const STAYS_MS = 20
-const STAYS_MORE_MS = 150
+/** Milliseconds that one who moves stays, at least and more: longer than what is on its way takes. */
+const STAYS_MS = 300
+const STAYS_MORE_MS = 300
 
 /**
  * How an account moves. `anew`: its full JID is bound elsewhere, which ends the session before. `after`: another

@@ -96,15 +96,15 @@ it('holds nobody up for an account that changes all the time', async () => {
     went = true
     return undefined
   })
-  let [sent, ms] = [1, 0]
-  for (; ms < 5000 && !went; ms += 50) {
+  let sent = 1
+  for (let time = 0; time < 200 && !went; time++) {
     // Each time something is sent before what was asked last is answered.
     const before = asked.splice(0)
     made.follows(JID, 'B', ++sent)
     for (const question of before) question.answer()
-    await vi.advanceTimersByTimeAsync(50)
+    await vi.advanceTimersByTimeAsync(0)
   }
-  expect(ms).toBeLessThan(3000)
+  expect(went).toBe(true)
 })
 
 it('makes senders wait when too much is held back, even if it is empty', () => {
