@@ -94,12 +94,8 @@ export interface Bus {
    * @throws Error if it is this process
    */
   send(to: string, text: string, waiting?: Waiting): number
-  /** A message to another member has come back. @returns who waited for it, and has been told that it is done */
-  forget(to: string, number: number): Waiting | undefined
-  /** Number of the last message that another member has acknowledged, with all before it; infinite if it is gone. */
-  settled(to: string): number
-  /** Resolves when all messages that have been sent are on their way, beyond what was sent to anybody later. */
-  sentAll(): Promise<void>
+  /** A message to another member has come back. @returns who has waited for it, and is told nothing of it any more */
+  takeBack(to: string, number: number): Waiting | undefined
   /** Tells everybody that this process holds something, or (`undefined`) no longer. */
   publish(key: string, value: string | undefined): void
   /**

@@ -10,6 +10,7 @@ import type { Peer, Resource } from '../session.ts'
 import type { Stanza } from '../stanza/stanza.ts'
 import { StreamError } from '../stream/errors.ts'
 import type { StreamSession } from '../stream/session.ts'
+import { Arrivals } from './arrivals.ts'
 import { Bindings } from './bindings.ts'
 import type { Bus, BusHandler, Member } from './bus.ts'
 import { Calls } from './calls.ts'
@@ -18,7 +19,8 @@ import { Holders } from './holders.ts'
 import { Moves } from './moves.ts'
 import { type RemoteConnection, RemotePeer, type RemoteResource } from './peers.ts'
 import type { AccountRegistry } from './registry.ts'
-import { type Arrived, TAG_MARK, Traffic } from './traffic.ts'
+import type { Arrived } from './returns.ts'
+import { TAG_MARK, Traffic } from './traffic.ts'
 import { Turns } from './turns.ts'
 import { decode } from './wire.ts'
 
@@ -42,6 +44,7 @@ export class Cluster implements BusHandler {
   readonly turns: Turns
   readonly holders: Holders
   readonly traffic: Traffic
+  private readonly arrivals: Arrivals
   readonly moves: Moves
   /** Stanzas that have been to an account already, and whose resource was gone when they came to its process. */
   readonly returned = new WeakSet<Stanza>()
@@ -69,7 +72,8 @@ export class Cluster implements BusHandler {
     this.calls = new Calls(bus, log)
     this.traffic = new Traffic(server, this, bus, log)
     this.directory = new Directory(this.traffic, server.hosts, this)
-    this.moves = new Moves(bus, this.calls, this.directory, log)
+    this.moves = new Moves(log)
+    this.arrivals = new Arrivals(server, this, this.traffic, bus)
     this.bindings = new Bindings(this, registry)
     this.turns = new Turns(bus, this.calls, registry)
     this.holders = new Holders(this.directory, this.calls, registry, log)
@@ -141,6 +145,7 @@ export class Cluster implements BusHandler {
   /** A session or connection of this process is gone. */
   gone(session: StreamSession): void {
     if (!this.known.delete(session.id)) return
+    if (session.bareJid !== undefined) this.moves.changes(session.bareJid)
     this.told(session)
     this.bus.publish(`${session.type === 'component' ? 'c' : 's'}${session.id}`, undefined)
   }
@@ -251,9 +256,9 @@ export class Cluster implements BusHandler {
         const session = message.for === '' ? undefined : this.known.get(message.for)
         const joining = session === undefined ? undefined : this.joining.get(session)
         const arrived: Arrived = { from, text, number }
-        if (joining === undefined) return this.traffic.arrived(arrived, message, session)
+        if (joining === undefined) return this.arrivals.arrived(arrived, message, session)
         return new Promise((resolve) => {
-          joining.held.push(() => resolve(this.traffic.arrived(arrived, message, session)))
+          joining.held.push(() => resolve(this.arrivals.arrived(arrived, message, session)))
         })
       }
     }
@@ -316,7 +321,7 @@ export class Cluster implements BusHandler {
   }
 
   resourceLeft(resource: RemoteResource): void {
-    this.moves.leaves(resource)
+    this.moves.changes(resource.bareJid)
     if (resource.lost) resource.giveUp()
     this.server.events.fire('peer-left', { peer: resource })
     if (resource.lost && this.leads) resource.host.events.fire('resource-lost', { resource })

@@ -1,168 +1,130 @@
 /**
  * Keeps the order of what is sent to an account while its sessions come and go at other processes (RFC 6120 §10.1).
  *
- * A stanza may be on its way to a process whose session has just gone; that process gives it back (see traffic.ts).
- * What is for the same account from then on would overtake it on another way, so it waits here until that process
- * has answered a question that went after the stanza. There are two of them: copies, which a process has made for
- * single sessions, are done with at once when they come; stanzas that are still to be worked on may have to wait
- * there themselves for copies which that process has sent on, and for storage. Copies never wait for anything, so
- * nobody can wait for each other. What comes back waits only for copies: of what has come back and gone out again,
- * some may come back once more, and from another process.
+ * A stanza may be on its way to a process whose session has just gone; that process gives it back. What comes after
+ * it would overtake it on another way. So once an account has changed, what is for it waits until it is known of all
+ * that was under way before that it has arrived, or come back; then what has come back goes out first, in order.
+ *
+ * Nobody can wait for each other. Copies, which a process makes for single sessions, and stanzas whose copies have
+ * come back and that go out again, wait nowhere. Stanzas that another process has sent here to be worked on wait for
+ * these, which may be of what they would overtake. Those of this process's own senders wait for all of them: a stanza
+ * has not arrived before the copies that were made of it have.
  */
 
 import type { Logger } from '../log.ts'
-import type { Bus } from './bus.ts'
-import type { Calls } from './calls.ts'
-import type { Directory } from './directory.ts'
-import type { RemoteResource } from './peers.ts'
 
-const COPIES = 'cluster/moved-copies'
-const ALL = 'cluster/moved'
-/** Milliseconds that a process may take: longer than any lease or command of the storage takes that is usual. */
+/** Milliseconds after which nothing more is waited for if nothing has gone on: longer than any lease that is usual. */
 const MOST_MS = 60_000
 /** Characters that wait for one account before who sends more has to wait, too. */
 const MOST_SIZE = 256_000
-/** Times that copies may come back and go out again. */
-const MOST_ROUNDS = 5
-/**
- * Questions that may be asked while something is held back. Who logs in and out all the time holds nobody up for
- * longer: what is held back then may overtake what others have sent.
- */
-const MOST_ASKED = 100
 
-/** A stanza that was given back. */
-interface Returned {
-  /** Grows with each that comes back for the first time, and stays the same when it does so again. */
-  readonly ticket: number
-  readonly go: Go
-}
+/**
+ * What is under way to other processes: stanzas of this process's own senders, to be worked on; copies for single
+ * sessions; and stanzas whose copies have come back, to be worked on again.
+ */
+export type Way = 'own' | 'copies' | 'again'
 
 /** Sends a stanza. @returns what has to be waited for before the next one */
 type Go = () => Promise<unknown> | undefined
 
-/** What waits while an account moves; in order. */
-class Move {
-  /** Processes whose answers are missing. */
+/** A stanza that has come back. */
+interface Returned {
+  /** Grows with each stanza that is sent. */
+  readonly order: number
+  readonly go: Go
+}
+
+/** What is under way for an account. */
+export class Flow {
+  readonly bareJid: string
+  /** Of this process's own senders, since the account has last changed. */
+  own = 0
+  /** Copies, since then. */
   copies = 0
-  all = 0
-  /** Stanzas from this process's own senders; each may have to look for where it goes. */
-  readonly own: Go[] = []
+  /** Grows when the account changes: tells what was sent before. */
+  generation = 1
+  /** While something of what is under way may be overtaken. */
+  move: Move | undefined
+
+  constructor(bareJid: string) {
+    this.bareJid = bareJid
+  }
+}
+
+/** What waits while an account moves, and what for. */
+class Move {
+  // How many were sent before the account's last change, and are under way.
+  own = 0
+  copies = 0
+  /** How many have gone out again. */
+  again = 0
+  /** Whose copies have come back; in order. */
+  readonly returnedCopies: Returned[] = []
+  /** Those that other processes have sent here, to be worked on. */
+  readonly forwarded: Go[] = []
+  /** Those of this process's own senders that have come back, in order. They go before those that have not gone yet. */
+  readonly returned: Returned[] = []
+  /** Those of this process's own senders; each may have to look for where it goes. */
+  readonly held: Go[] = []
   /** Characters of these. */
   size = 0
-  /** By the process: the number of a message to it that a question has followed, and none was sent since. */
-  readonly asked = new Map<string, number>()
-  /** Those that other processes have sent here, to be worked on. */
-  readonly forwarded: (() => void)[] = []
-  /** Questions since the first of all these came. */
-  questions = 0
-  /** Those that were given back; each may have to look for where it goes. They come first. */
-  readonly returned: Returned[] = []
+  /** Something is being sent, or looked for. */
   busy = false
-  /** Who waits for the end of what is not held back for this process's own senders. */
-  readonly waiting: (() => void)[] = []
+  /** Whether anything has gone on since that was looked at last. */
+  progress = false
+  timer: NodeJS.Timeout | undefined
 
-  /** One more is going to be held back. */
-  holds(): void {
-    if (this.held === 0) this.questions = 0
+  get holdsForwarded(): boolean {
+    return this.copies + this.again + this.returnedCopies.length + this.forwarded.length > 0
   }
 
-  private get held(): number {
-    return this.own.length + this.forwarded.length + this.returned.length
-  }
-
-  /** Whether so much has been waited for that nothing more is. */
-  get isLate(): boolean {
-    return this.questions >= MOST_ASKED && this.held > 0
-  }
-
-  /** Whether copies may still come back. */
-  get open(): boolean {
-    return this.copies > 0 || this.busy || this.returned.length > 0 || this.forwarded.length > 0
+  get isOver(): boolean {
+    return this.own + this.returned.length + this.held.length === 0 && !this.holdsForwarded
   }
 }
 
 export class Moves {
-  private readonly bus: Bus
-  private readonly calls: Calls
-  private readonly accounts = new Map<string, Move>()
-  /** By bare JID: what is being worked on for other processes and has not settled. */
-  private readonly underWay = new Map<string, Promise<unknown>>()
-  private readonly directory: Directory
+  private readonly flows = new Map<string, Flow>()
   private readonly log: Logger
+  private moving = 0
 
-  constructor(bus: Bus, calls: Calls, directory: Directory, log: Logger) {
+  constructor(log: Logger) {
     this.log = log
-    this.bus = bus
-    this.calls = calls
-    this.directory = directory
-    // The answer goes the way of what was given back, after it.
-    calls.on(COPIES, () => true)
-    calls.on(ALL, (bareJid) => this.done(bareJid as string))
-  }
-
-  /** Waits until all that has come for an account is done: handed over, or on its way to where it will be. */
-  private async done(bareJid: string): Promise<void> {
-    for (let round = 0; round < MOST_ROUNDS; round++) {
-      await this.underWay.get(bareJid)
-      const move = this.accounts.get(bareJid)
-      if (move?.open === true) await new Promise<void>((resolve) => move.waiting.push(resolve))
-      // Copies may come back, and go somewhere else.
-      const members = new Set<string>()
-      for (const { member, sent } of this.directory.resourcesOf(bareJid)) {
-        if (sent > this.bus.settled(member.id)) members.add(member.id)
-      }
-      if (members.size > 0) await this.calls.ask(members, COPIES, bareJid, MOST_MS)
-      if (members.size === 0 && !this.underWay.has(bareJid) && this.accounts.get(bareJid)?.open !== true)
-        break
-    }
-    await this.bus.sentAll()
   }
 
   /** Whether any account is moving. */
   get any(): boolean {
-    return this.accounts.size > 0
-  }
-
-  /** Which of an account's resources get what is for it may be others from now on. */
-  changes(bareJid: string): void {
-    for (const resource of this.directory.resourcesOf(bareJid)) this.leaves(resource)
-  }
-
-  /** What is for an account from now on may go another way than over a resource of another process. */
-  leaves({ bareJid, member, sent, lost }: RemoteResource): void {
-    // Of what a dead process had to do, whoever has sent it hears.
-    if (!lost) this.follows(bareJid, member.id, sent)
+    return this.moving > 0
   }
 
   /**
-   * What is for an account may go another way than what was sent last.
+   * A stanza for an account goes to another process.
    *
-   * @param sent - the number of that, among the messages to a process
+   * @returns what {@link arrived} is to be told of it, with the generation that it has now
    */
-  follows(bareJid: string, member: string, sent: number): void {
-    if (sent <= this.bus.settled(member)) return
-    let move = this.accounts.get(bareJid)
-    if (move === undefined) {
-      move = new Move()
-      this.accounts.set(bareJid, move)
-    }
-    // However often an account changes: a question has gone after all that may come back.
-    if (sent <= (move.asked.get(member) ?? 0) || move.isLate) return
-    move.asked.set(member, sent)
-    move.questions++
-    void this.wait(bareJid, move, member)
+  sent(bareJid: string, way: Way): Flow {
+    const flow = this.flowOf(bareJid)
+    if (way === 'again') (flow.move ?? this.turn(flow)).again++
+    else flow[way]++
+    return flow
   }
 
-  private async wait(bareJid: string, move: Move, member: string): Promise<void> {
-    move.copies++
-    move.all++
-    const all = this.calls.ask([member], ALL, bareJid, MOST_MS)
-    await this.calls.ask([member], COPIES, bareJid, MOST_MS)
-    move.copies--
-    this.goOn(bareJid, move)
-    await all
-    move.all--
-    this.goOn(bareJid, move)
+  /** A stanza has arrived, or come back, or will never do either. */
+  arrived(flow: Flow, way: Way, generation: number): void {
+    const { move } = flow
+    if (way !== 'again' && generation === flow.generation) flow[way]--
+    else if (move !== undefined && move[way] > 0) {
+      move[way]--
+      move.progress = true
+      this.goOn(flow, move)
+    }
+    if (flow.move === undefined) this.clear(flow)
+  }
+
+  /** What is for an account may go another way from now on. */
+  changes(bareJid: string): void {
+    const flow = this.flows.get(bareJid)
+    if (flow !== undefined) this.turn(flow)
   }
 
   /**
@@ -174,91 +136,131 @@ export class Moves {
    * @returns undefined if it need not wait; else a promise that is to hold its sender back, if too much waits already
    */
   holdOwn(bareJid: string, size: number, go: Go): { until: Promise<void> | undefined } | undefined {
-    const move = this.accounts.get(bareJid)
+    const move = this.flows.get(bareJid)?.move
     if (move === undefined) return undefined
-    move.holds()
     move.size += size
-    if (move.size <= MOST_SIZE) {
-      move.own.push(go)
-      return { until: undefined }
-    }
-    const until = new Promise<void>((resolve) => {
-      move.own.push(() => {
-        resolve() // heard of in a later turn
-        return go()
+    let release: (() => void) | undefined
+    let until: Promise<void> | undefined
+    if (move.size > MOST_SIZE) {
+      until = new Promise((resolve) => {
+        release = resolve
       })
+    }
+    move.held.push(() => {
+      move.size -= size
+      release?.() // heard of in a later turn
+      return go()
     })
     return { until }
   }
 
-  /** The same for one that another process has sent here. */
-  holdForwarded(bareJid: string, go: () => void): Promise<void> | undefined {
-    const move = this.accounts.get(bareJid)
-    if (move?.open !== true) return undefined
-    move.holds()
+  /** The same for one that another process has sent here. @returns what settles when it has been worked on */
+  holdForwarded(bareJid: string, go: () => void | Promise<void>): Promise<void> | undefined {
+    const move = this.flows.get(bareJid)?.move
+    if (move?.holdsForwarded !== true) return undefined
     return new Promise((resolve) => {
       move.forwarded.push(() => {
-        this.run(go)
-        resolve()
+        try {
+          resolve(go())
+        } catch (error) {
+          resolve()
+          throw error
+        }
+        return undefined
       })
     })
   }
 
-  /** A stanza has come back. @param go - sends it again */
-  returned(bareJid: string, ticket: number, go: Go): void {
-    const move = this.accounts.get(bareJid)
-    if (move === undefined) {
-      const looked = this.run(go)
-      if (looked !== undefined) this.track(bareJid, looked)
-      return
+  /**
+   * A stanza has come back.
+   *
+   * @param isCopy - or one whose copy had come back before
+   * @param order - of all that this process has sent
+   * @param go - sends it again
+   * @param arrived - says that it is not under way any more
+   */
+  returned(bareJid: string, isCopy: boolean, order: number, go: Go, arrived: () => void): void {
+    const flow = this.flowOf(bareJid)
+    const move = this.turn(flow)
+    insert(isCopy ? move.returnedCopies : move.returned, { order, go })
+    arrived()
+    this.goOn(flow, move)
+  }
+
+  private flowOf(bareJid: string): Flow {
+    let flow = this.flows.get(bareJid)
+    if (flow === undefined) {
+      flow = new Flow(bareJid)
+      this.flows.set(bareJid, flow)
     }
-    move.holds()
-    move.returned.push({ ticket, go })
-    this.goOn(bareJid, move)
+    return flow
   }
 
-  /** Something for an account that another process has sent is worked on. */
-  track(bareJid: string, work: Promise<unknown>): void {
-    const all: Promise<unknown> = Promise.allSettled([this.underWay.get(bareJid), work]).then(() => {
-      if (this.underWay.get(bareJid) === all) this.underWay.delete(bareJid)
-    })
-    this.underWay.set(bareJid, all)
+  private clear(flow: Flow): void {
+    const { own, copies, bareJid } = flow
+    if (own + copies === 0 && this.flows.get(bareJid) === flow) this.flows.delete(bareJid)
   }
 
-  private goOn(bareJid: string, move: Move): void {
-    if (move.busy || move.copies > 0) return
-    if (move.returned.length > 1) move.returned.sort((one, other) => one.ticket - other.ticket)
-    if (!this.empties(move.returned, ({ go }) => go(), bareJid, move)) return
-    for (let next = move.forwarded.shift(); next !== undefined; next = move.forwarded.shift()) next()
-    for (const goOn of move.waiting.splice(0)) goOn()
-    if (move.all > 0 || !this.empties(move.own, (go) => go(), bareJid, move)) return
-    if (this.accounts.get(bareJid) === move) this.accounts.delete(bareJid)
+  /** What is sent from now on may overtake what is under way. */
+  private turn(flow: Flow): Move {
+    let { move } = flow
+    if (move === undefined) {
+      move = new Move()
+      flow.move = move
+      this.moving++
+      this.watch(flow, move)
+    }
+    move.own += flow.own
+    move.copies += flow.copies
+    flow.own = 0
+    flow.copies = 0
+    flow.generation++
+    return move
   }
 
-  /** Sends what waits, one after the other. @returns false if it goes on when it is known where one of them goes */
-  private empties<T>(
-    waiting: T[],
-    send: (one: T) => Promise<unknown> | undefined,
-    bareJid: string,
-    move: Move,
-  ): boolean {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      const one = next
-      const looked = this.run(() => send(one))
+  /** What another process never says anything of must not hold anybody up for ever. */
+  private watch(flow: Flow, move: Move): void {
+    move.progress = false
+    move.timer = setTimeout(() => {
+      if (move.progress) {
+        this.watch(flow, move)
+        return
+      }
+      const { own, copies, again } = move
+      this.log.warn('stanzas are not waited for any longer', { account: flow.bareJid, own, copies, again })
+      move.own = 0
+      move.copies = 0
+      move.again = 0
+      this.goOn(flow, move)
+    }, MOST_MS)
+    move.timer.unref()
+  }
+
+  /** Sends what may go. */
+  private goOn(flow: Flow, move: Move): void {
+    if (move.busy) return
+    move.busy = true
+    for (let go = next(move); go !== undefined; go = next(move)) {
+      move.progress = true
+      const looked = this.run(go)
       if (looked === undefined) continue
-      move.busy = true
       const done = () => {
         move.busy = false
-        this.goOn(bareJid, move)
+        this.goOn(flow, move)
       }
       looked.then(done, done)
-      return false
+      return
     }
-    return true
+    move.busy = false
+    if (!move.isOver || flow.move !== move) return
+    clearTimeout(move.timer)
+    flow.move = undefined
+    this.moving--
+    this.clear(flow)
   }
 
   /** What comes after a stanza that could not be worked on must not be lost with it. */
-  private run<T>(go: () => T): T | undefined {
+  private run(go: Go): Promise<unknown> | undefined {
     try {
       return go()
     } catch (error) {
@@ -266,4 +268,20 @@ export class Moves {
       return undefined
     }
   }
+}
+
+/** Takes out what may go now; undefined if there is nothing, or it has to wait. */
+function next({ own, copies, again, returnedCopies, forwarded, returned, held }: Move): Go | undefined {
+  if (returnedCopies.length > 0) return copies === 0 ? returnedCopies.shift()!.go : undefined
+  if (copies + again > 0) return undefined
+  if (forwarded.length > 0) return forwarded.shift()
+  if (own > 0) return undefined
+  return returned.length > 0 ? returned.shift()!.go : held.shift()
+}
+
+/** Mostly what comes back last was sent last. */
+function insert(waiting: Returned[], one: Returned): void {
+  let at = waiting.length
+  while (at > 0 && waiting[at - 1]!.order > one.order) at--
+  waiting.splice(at, 0, one)
 }

@@ -130,17 +130,14 @@ export class Outgoing {
   }
 
   /**
-   * Who waits for a message is told that it is done, and never that it is lost.
-   *
-   * @param number - of the message
-   * @returns who that is
+   * @param number - of a message
+   * @returns who waits for it, and is told nothing of it from now on
    */
-  forget(number: number): Waiting | undefined {
+  takeWaiting(number: number): Waiting | undefined {
     if (number <= this.settled || number > this.last) return undefined
     const message = this.queue[this.head + number - this.settled - 1]!
     const { waiting } = message
     message.waiting = undefined
-    waiting?.done?.()
     return waiting
   }
 

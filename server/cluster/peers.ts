@@ -45,6 +45,8 @@ export class RemotePeer implements Peer {
   lost = false
   protected readonly link: PeerLink
   private held: (() => void)[] | undefined
+  /** What was worked on before that, and not to its end. */
+  private readonly heldBefore: (() => void)[] = []
   private holds = 0
   /** Who waits for the end of what holds it back. */
   private readonly released: (() => void)[] = []
@@ -98,6 +100,11 @@ export class RemotePeer implements Peer {
     this.drained()
   }
 
+  /** Whether what comes from it has to wait. */
+  get isHeld(): boolean {
+    return this.holds > 0
+  }
+
   /** What comes from it next waits until this has settled. */
   hold(until: Promise<unknown>): void {
     this.holds++
@@ -123,32 +130,43 @@ export class RemotePeer implements Peer {
    */
   work(action: () => void | Promise<void>): void | Promise<void> {
     if (this.holds === 0) return this.doneAfter(action())
+    this.held ??= []
+    return this.workLater(this.held, action)
+  }
+
+  /** The same for what has come to its turn before, and had to wait for something else. */
+  goOnWith(action: () => void | Promise<void>): void | Promise<void> {
+    if (this.holds + this.heldBefore.length === 0) return this.doneAfter(action())
+    return this.workLater(this.heldBefore, action)
+  }
+
+  private workLater(queue: (() => void)[], action: () => void | Promise<void>): Promise<void> {
     return new Promise((resolve) => {
-      this.held ??= []
-      this.held.push(() => resolve(this.doneAfter(action())))
+      queue.push(() => resolve(this.doneAfter(action())))
     })
   }
 
   private doneAfter(work: void | Promise<void>): void | Promise<void> {
     if (this.holds === 0) {
-      const durable = this.unfinished?.done(false)
+      const durable = this.unfinished?.done(true)
       return durable === undefined || work === undefined ? (durable ?? work) : durable.then(() => work)
     }
     const released = new Promise<void>((resolve) => {
       this.released.push(resolve)
     })
-    return released.then(() => this.unfinished?.done(false)).then(() => work)
+    return released.then(() => this.unfinished?.done(true)).then(() => work)
   }
 
   private release(): void {
     this.holds--
     if (this.holds > 0) return
     for (const resolve of this.released.splice(0)) resolve()
-    while (this.holds === 0 && this.held !== undefined) {
-      const next = this.held.shift()
-      if (next === undefined) this.held = undefined
-      else next()
+    while (this.holds === 0) {
+      const next = this.heldBefore.shift() ?? this.held?.shift()
+      if (next === undefined) break
+      next()
     }
+    if (this.held?.length === 0) this.held = undefined
   }
 }
 
@@ -172,8 +190,6 @@ export class RemoteResource extends RemotePeer implements Resource {
   readonly bareJid: string
   available = false
   priority = 0
-  /** Number of the last message to its process that was for its account, because of it. */
-  sent = 0
   /** IQs to it that it has not answered, by who has asked and their ids. */
   private open: Map<string, OpenRequest> | undefined
 

@@ -195,7 +195,7 @@ export class Reader {
     const { host } = this
     const heading = readHeading(fields[3]!)
     const news = peer.out.acknowledged(heading.got, heading.settled, performance.now())
-    for (const number of heading.early) peer.out.forget(number)
+    for (const number of heading.early) peer.out.takeWaiting(number)?.done?.()
     if (heading.missing) peer.out.rewind()
     if (news || heading.missing) host.acknowledged(peer, heading.missing)
     const known = peer.in.begin(heading.first, heading.asks)

@@ -33,8 +33,6 @@ const LEAVE_MS = 5000
 /** Milliseconds for telling the others, at least. */
 const SHORTEST_LEAVE_MS = 500
 const LONGEST_BLOCK_MS = 5000
-/** Milliseconds after which is looked again whether something was sent. */
-const PROGRESS_MS = 1000
 /** Ids of members that are gone, which could come back if Redis has lost that they are. */
 const REMEMBERED = 10_000
 
@@ -139,23 +137,8 @@ export class RedisBus implements Bus {
     return peer.out.last
   }
 
-  forget(to: string, number: number): Waiting | undefined {
-    return this.life.peers.get(to)?.out.forget(number)
-  }
-
-  settled(to: string): number {
-    return this.life.peers.get(to)?.out.settled ?? Number.POSITIVE_INFINITY
-  }
-
-  async sentAll(): Promise<void> {
-    const { life } = this
-    const last = new Map<Peer, number>()
-    for (const peer of life.peers.values()) if (peer.out.next <= peer.out.last) last.set(peer, peer.out.last)
-    for (const [peer, number] of last) {
-      while (peer.out.next <= number && life.peers.get(peer.member.id) === peer && !life.ended) {
-        await this.progress.wait(PROGRESS_MS)
-      }
-    }
+  takeBack(to: string, number: number): Waiting | undefined {
+    return this.life.peers.get(to)?.out.takeWaiting(number)
   }
 
   publish(key: string, value: string | undefined): void {

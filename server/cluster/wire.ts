@@ -14,16 +14,25 @@ export interface Key {
   readonly jid: string
 }
 
+// Ids of hosts' keys, which tell what becomes of a stanza that comes to nobody.
+
+/**
+ * Of a copy beside others; before the sequences of all that get one: it comes back, and is only sent again if none of
+ * them is there any more.
+ */
+export const FIRST = '+'
+/** Of a copy that nobody misses. */
+export const OTHER = '-'
+/** Of a stanza whose events have been fired at another process. */
+export const AGAIN = '='
+
 /** A stanza on its way, to be worked on as one from there. With `for`, events are done: it is for that one. */
 export interface StanzaMessage {
   readonly kind: 'stanza'
   readonly from: Key
   readonly for: string
   readonly stanza: Stanza
-  /**
-   * Tells what of a process's presence was earlier, whatever ways it takes; of other stanzas, which of those that have
-   * come back to it. 0 if it does not matter.
-   */
+  /** Tells what of a process's presence was earlier, whatever ways it takes. 0 if it does not matter. */
   readonly number: number
 }
 

@@ -8,7 +8,8 @@ import { describePeer } from '../shared/require.ts'
 import { startServer, type TestServer } from '../shared/server.ts'
 
 const NS = 'urn:example:notes'
-const USERS = Array.from({ length: 6 }, (_, number) => `user${number}@capulet.lit`)
+/** So many that it is not chance if all their requests go to one of two connections (F10). */
+const USERS = Array.from({ length: 20 }, (_, number) => `user${number}@capulet.lit`)
 
 describePeer('delegation in a cluster', redisAvailable(), () => {
   let peer: SingleRedis

@@ -1,10 +1,7 @@
 /** What is held back while an account moves between processes, and for how long. */
 
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import type { Bus } from '../../server/cluster/bus.ts'
-import type { Calls } from '../../server/cluster/calls.ts'
-import type { Directory } from '../../server/cluster/directory.ts'
-import { Moves } from '../../server/cluster/moves.ts'
+import { type Flow, Moves, type Way } from '../../server/cluster/moves.ts'
 import { silentLogger } from '../../server/log.ts'
 
 const JID = 'juliet@capulet.lit'
@@ -16,45 +13,113 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** Moves of a process whose questions are answered when the test says so. */
-function moves() {
-  const asked: { name: string; member: string; answer: () => void }[] = []
-  const calls = {
-    on: () => () => {},
-    ask: ([member]: string[], name: string) =>
-      new Promise<void>((resolve) => {
-        asked.push({ name, member: member!, answer: () => resolve() })
-      }),
+/** Moves, with what goes in the order in which it does. */
+function moves(log = silentLogger) {
+  const made = new Moves(log)
+  const gone: string[] = []
+  return {
+    made,
+    gone,
+    /** Something goes. @returns what ends it */
+    sends(way: Way, bareJid = JID) {
+      const flow: Flow = made.sent(bareJid, way)
+      const { generation } = flow
+      return () => made.arrived(flow, way, generation)
+    },
+    goes: (name: string) => () => {
+      gone.push(name)
+      return undefined
+    },
+    /** One of this process's own senders has something for the account. @returns whether it is held back */
+    own: (name: string) => made.holdOwn(JID, 1, () => void gone.push(name)) !== undefined,
+    others: (name: string) => made.holdForwarded(JID, () => void gone.push(name)) !== undefined,
   }
-  const bus = { settled: () => 0 }
-  const directory = { resourcesOf: () => [] }
-  const made = new Moves(
-    bus as unknown as Bus,
-    calls as unknown as Calls,
-    directory as unknown as Directory,
-    silentLogger,
-  )
-  const answer = async () => {
-    for (const question of asked.splice(0)) question.answer()
-    await vi.advanceTimersByTimeAsync(0)
-  }
-  return { made, asked, answer, names: () => asked.map(({ name, member }) => `${name} ${member}`) }
 }
 
-it('asks a process once for all that was sent to it, however often the account changes', async () => {
-  const { made, names, answer } = moves()
-  for (let time = 0; time < 100; time++) made.follows(JID, 'B', 7)
-  expect(names()).toEqual(['cluster/moved B', 'cluster/moved-copies B'])
-  made.follows(JID, 'C', 3)
-  made.follows(JID, 'B', 8)
-  expect(names().length).toBe(6)
-  await answer()
-  expect(made.any).toBe(false)
+it('holds nothing back of an account that has not changed, or that nothing is under way for', () => {
+  const { made, sends, own, others } = moves()
+  made.changes(JID)
+  expect([own('a'), made.any]).toEqual([false, false])
+  const arrives = sends('own')
+  expect([own('a'), others('b'), made.any]).toEqual([false, false, false])
+  arrives()
+  made.changes(JID)
+  expect([own('a'), made.any]).toEqual([false, false])
+})
+
+it('holds own stanzas back until all that was sent before the change has arrived, and no longer', () => {
+  const { made, gone, sends, own, others } = moves()
+  const before = [sends('own'), sends('copies')]
+  made.changes(JID)
+  // Copies go on for what is not held back.
+  const after = sends('copies')
+  expect([own('a'), own('b'), made.holdOwn('romeo@capulet.lit', 1, () => undefined)]).toEqual([
+    true,
+    true,
+    undefined,
+  ])
+  expect(others('of others')).toBe(true)
+  before[1]!()
+  expect(gone).toEqual(['of others'])
+  expect(others('of others')).toBe(false)
+  before[0]!()
+  expect([gone, made.any]).toEqual([['of others', 'a', 'b'], false])
+  after()
+  made.changes(JID)
+  expect(own('c')).toBe(false)
+})
+
+it('sends first what has come back, in the order in which it was sent, when nothing is under way any more', () => {
+  const { made, gone, sends, goes, own } = moves()
+  const [first, second, third] = [sends('own'), sends('own'), sends('own')]
+  made.returned(JID, false, 2, goes('second'), second!)
+  expect(own('fourth')).toBe(true)
+  made.returned(JID, false, 1, goes('first'), first!)
+  expect(gone).toEqual([])
+  made.returned(JID, false, 3, goes('third'), third!)
+  expect([gone, made.any]).toEqual([['first', 'second', 'third', 'fourth'], false])
+})
+
+it('what goes out again waits when it comes back once more, and holds back what comes after it', () => {
+  const { made, gone, sends, own } = moves()
+  let again = () => {}
+  const go = (name: string) => () => {
+    gone.push(name)
+    again = sends('own')
+    return undefined
+  }
+  made.returned(JID, false, 1, go('first'), sends('own'))
+  expect(gone).toEqual(['first'])
+  made.returned(JID, false, 4, go('again'), again)
+  made.changes(JID)
+  expect([gone, own('second')]).toEqual([['first', 'again'], true])
+  again()
+  expect(gone).toEqual(['first', 'again', 'second'])
+})
+
+it('sends copies that have come back before all others, and lets nothing overtake them', () => {
+  const { made, gone, sends, own, others } = moves()
+  const [one, other, away] = [sends('copies'), sends('copies'), sends('own')]
+  let again = () => {}
+  const go = () => {
+    gone.push('copy')
+    again = sends('again')
+    return undefined
+  }
+  made.returned(JID, true, 1, go, one!)
+  expect([own('own'), others('of others'), gone]).toEqual([true, true, []])
+  other!()
+  expect(gone).toEqual(['copy'])
+  again()
+  expect(gone).toEqual(['copy', 'of others'])
+  away!()
+  expect([gone, made.any]).toEqual([['copy', 'of others', 'own'], false])
 })
 
 it('goes on with the rest when one of those that were held back can not be worked on', async () => {
-  const { made, answer } = moves()
-  made.follows(JID, 'B', 1)
+  const { made, sends } = moves()
+  const arrives = sends('copies')
+  made.changes(JID)
   const done: string[] = []
   const fails = () => {
     throw new Error('on purpose')
@@ -63,14 +128,15 @@ it('goes on with the rest when one of those that were held back can not be worke
   made.holdOwn(JID, 1, fails)
   made.holdOwn(JID, 1, () => void done.push('own'))
   expect(done).toEqual([])
-  await answer()
+  arrives()
   await forwarded
   expect([done.sort(), made.any]).toEqual([['forwarded', 'own'], false])
 })
 
 it('keeps what is held back in order while one of them is looked for', async () => {
-  const { made, answer } = moves()
-  made.follows(JID, 'B', 1)
+  const { made, sends } = moves()
+  const arrives = sends('own')
+  made.changes(JID)
   const done: number[] = []
   let found = () => {}
   made.holdOwn(JID, 1, () => {
@@ -80,7 +146,7 @@ it('keeps what is held back in order while one of them is looked for', async () 
     })
   })
   made.holdOwn(JID, 1, () => void done.push(2))
-  await answer()
+  arrives()
   made.holdOwn(JID, 1, () => void done.push(3))
   expect(done).toEqual([1])
   found()
@@ -88,28 +154,43 @@ it('keeps what is held back in order while one of them is looked for', async () 
   expect([done, made.any]).toEqual([[1, 2, 3], false])
 })
 
-it('holds nobody up for an account that changes all the time', async () => {
-  const { made, asked } = moves()
-  let went = false
-  made.follows(JID, 'B', 1)
-  made.holdOwn(JID, 1, () => {
-    went = true
-    return undefined
-  })
-  let sent = 1
-  for (let time = 0; time < 200 && !went; time++) {
-    // Each time something is sent before what was asked last is answered.
-    const before = asked.splice(0)
-    made.follows(JID, 'B', ++sent)
-    for (const question of before) question.answer()
-    await vi.advanceTimersByTimeAsync(0)
+it('holds nobody up for an account that changes all the time', () => {
+  const { made, gone, sends, own } = moves()
+  let last = sends('own')
+  for (let time = 0; time < 200; time++) {
+    made.changes(JID)
+    own(`${time}`)
+    // Copies are under way all the time, and the account changes before what was sent last has arrived.
+    const arrives = last
+    last = sends('copies')
+    arrives()
   }
-  expect(went).toBe(true)
+  expect(gone.length).toBeGreaterThan(190)
+})
+
+it('waits no longer than a minute for what is never heard of, and says so', async () => {
+  const said: string[] = []
+  const { made, gone, sends, own } = moves({
+    ...silentLogger,
+    warn: (message: string) => void said.push(message),
+  })
+  const arrives = sends('own')
+  sends('own')
+  made.changes(JID)
+  own('a')
+  await vi.advanceTimersByTimeAsync(59_000)
+  arrives()
+  await vi.advanceTimersByTimeAsync(59_000)
+  expect([gone, said]).toEqual([[], []])
+  await vi.advanceTimersByTimeAsync(2_000)
+  expect([gone, made.any]).toEqual([['a'], false])
+  expect(said).toEqual(['stanzas are not waited for any longer'])
 })
 
 it('makes senders wait when too much is held back, even if it is empty', () => {
-  const { made } = moves()
-  made.follows(JID, 'B', 1)
+  const { made, sends } = moves()
+  sends('own')
+  made.changes(JID)
   const go = () => undefined
   expect(made.holdOwn(JID, 200_000, go)).toEqual({ until: undefined })
   expect(made.holdOwn(JID, 200_000, go)!.until).toBeInstanceOf(Promise)
