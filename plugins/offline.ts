@@ -30,6 +30,11 @@ const NS_CHAT_STATES = 'http://jabber.org/protocol/chatstates'
 const NS_HINTS = 'urn:xmpp:hints'
 /** Messages that are handed over at a time. */
 const PAGE = 100
+/** Characters that are handed over at a time. */
+const PORTION = 1 << 20
+
+/** What became of a session's messages; `room` resolves when the rest may follow. */
+type Delivered = 'all' | 'gone' | { readonly room: Promise<void> }
 
 export default definePlugin({
   name: 'offline',
@@ -120,18 +125,27 @@ class Mailbox {
     server.cluster?.holders.tell(host, username, this.callName, username)
   }
 
-  /** Gives a session all that was kept for its account. It fails only where the log tells of it. */
+  /**
+   * Gives a session all that was kept for its account. It fails only where the log tells of it. If the session has to
+   * acknowledge some of it first, the rest follows then: it must be read from for that, and does not hold up others.
+   */
   async handOver(session: StreamSession): Promise<void> {
     const username = session.username!
     try {
-      const isDone = await this.inTurn(username, () => this.deliver(session, username))
-      if (isDone) return
+      const delivered = await this.inTurn(username, () => this.deliver(session, username))
+      if (delivered === 'all') return
+      if (delivered !== 'gone') {
+        void delivered.room.then(() => this.handOver(session))
+        return
+      }
       // It has gone in the midst of it. Others who have been there all the time get the rest.
       const other = this.recipient(username)
       if (other !== undefined) await this.handOver(other)
       else this.tellOthers(username)
     } catch (error) {
-      this.module.host.log.error('messages that were kept could not be handed over', {
+      // That the storage is away has been logged, once for all.
+      const level = (error as { code?: unknown }).code === 'unavailable' ? 'debug' : 'error'
+      this.module.host.log[level]('messages that were kept could not be handed over', {
         user: username,
         error,
       })
@@ -145,12 +159,11 @@ class Mailbox {
     return undefined
   }
 
-  /** @returns false if the session has gone before it had everything */
-  private async deliver(session: StreamSession, username: string): Promise<boolean> {
+  private async deliver(session: StreamSession, username: string): Promise<Delivered> {
     const { cluster } = this.module.server
     if (cluster === undefined) return this.deliverAll(session, username)
     // Most who come have nothing waiting for them.
-    if ((await this.store.find(username, {}, 1)).entries.length === 0) return true
+    if ((await this.store.find(username, {}, 1)).entries.length === 0) return 'all'
     // Resources may have come to several processes at a time: each message is for one of them.
     const endOfTurn = await cluster.turns.take(`offline ${this.module.host.name} ${username}`)
     try {
@@ -160,19 +173,48 @@ class Mailbox {
     }
   }
 
-  private async deliverAll(session: StreamSession, username: string): Promise<boolean> {
+  private async deliverAll(session: StreamSession, username: string): Promise<Delivered> {
     for (;;) {
       const { entries, more } = await this.store.find(username, {}, PAGE)
-      if (entries.length === 0) return true
-      if (session.destroyed || !session.available) return false
-      for (const { value, when } of entries) session.send(this.delayed(value, when))
-      // What is on its way may be removed. A process that dies before that hands it over twice, not never.
-      await session.connection.drained()
-      if (session.destroyed) return false
-      const ids = entries.map(({ id }) => id)
-      await this.store.remove(username, ids)
-      if (!more) return true
+      if (entries.length === 0) return 'all'
+      const { keeps } = session
+      let sent: string[] = []
+      let size = 0
+      for (const [i, { id, value, when }] of entries.entries()) {
+        if (session.destroyed || !session.available) {
+          await this.handedOver(session, username, sent, keeps)
+          return 'gone'
+        }
+        const room = sent.length === 0 ? session.room() : undefined
+        if (room !== undefined) return { room }
+        session.send(this.delayed(value, when))
+        sent.push(id)
+        size += value.inner.length
+        const isLast = i === entries.length - 1
+        if (size < PORTION && !isLast) continue
+        await this.handedOver(session, username, sent, keeps)
+        if (session.destroyed) return 'gone'
+        sent = []
+        size = 0
+        if (isLast && !more) return 'all'
+      }
     }
+  }
+
+  /**
+   * Takes out what was sent to a session. What is on its way may be removed. A process that dies before that hands it
+   * over twice, not never.
+   *
+   * @param keeps - what the session has not got comes back by itself
+   */
+  private async handedOver(
+    session: StreamSession,
+    username: string,
+    ids: readonly string[],
+    keeps: boolean,
+  ): Promise<void> {
+    await session.connection.drained()
+    if (ids.length > 0 && (keeps || !session.destroyed)) await this.store.remove(username, ids)
   }
 
   private delayed(kept: KeptStanza, when: number): Stanza {

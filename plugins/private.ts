@@ -23,6 +23,9 @@ const options = {
   }),
 }
 
+/** Characters of all that an account keeps: it is read as a whole at each change. */
+const MOST_LENGTH = 1 << 20
+
 export default definePlugin({
   name: 'private',
   hostType: 'host',
@@ -54,9 +57,16 @@ export default definePlugin({
           element.children.length === 0 ? undefined : detached(standaloneText(element))
       }
       const kept = await store.getAll(username)
+      const before = lengthOf(kept)
       for (const key in changes) {
-        if (changes[key] === undefined) kept.delete(key)
-        else kept.set(key, '')
+        const text = changes[key]
+        if (text === undefined) kept.delete(key)
+        else kept.set(key, text)
+      }
+      const length = lengthOf(kept)
+      if (length > MOST_LENGTH && length > before) {
+        origin.send(errorReply(stanza, 'resource-constraint', 'There is no room for so much'))
+        return true
       }
       if (kept.size > module.options.private_max_elements) {
         const text = `Not more than ${module.options.private_max_elements} elements are kept`
@@ -74,6 +84,12 @@ export default definePlugin({
 function elementsOf(stanza: Stanza): Element[] {
   const elements = stanza.payload?.getChildElements() ?? []
   return elements.every((element) => ![undefined, '', NS_PRIVATE].includes(element.getNS())) ? elements : []
+}
+
+function lengthOf(kept: ReadonlyMap<string, string>): number {
+  let length = 0
+  for (const [key, text] of kept) length += key.length + text.length
+  return length
 }
 
 function keyOf(element: Element): string {

@@ -18,6 +18,12 @@ import { type BlockLists, blocks } from './lists.ts'
 /** Milliseconds that other processes have to do what a change asks of them. */
 const OTHERS_MS = 5000
 
+/**
+ * Characters that an address may have on average; some may have more when others have fewer. A list is written as a
+ * whole at each change, so its size is what a change costs.
+ */
+const AVERAGE_LENGTH = 128
+
 /** What a change of a list asks of each process. */
 interface Change {
   readonly username: string
@@ -25,6 +31,8 @@ interface Change {
   readonly text: string
   /** Contacts who do not see them any more. */
   readonly hiddenFrom: readonly string[]
+  /** Who is blocked now: they do not see those either that have sent them presence (RFC 6121 §4.6). */
+  readonly blocked: readonly string[]
 }
 
 /**
@@ -42,13 +50,24 @@ export function serveCommands(
   const { cluster } = host.server
   /** Resources that have asked for the list: they are told of changes (§3.2). */
   const interested = new WeakSet<StreamSession>()
+  /** Of the plugin presence: whom a session has sent directed presence to. */
+  const directed = module.shared('presence/directed', () => new WeakMap<StreamSession, Set<string>>())
 
   const sessionsOf = (username: string) => [...(host.accounts.get(username)?.sessions.values() ?? [])]
   /** §3.3: who is blocked sees the account leave, in order with what its resources have sent. */
-  const hide = ({ username, hiddenFrom }: Change): void => {
+  const hide = ({ username, hiddenFrom, blocked }: Change): void => {
+    const list = new Set(blocked)
     for (const session of sessionsOf(username)) {
-      if (!session.available || session.destroyed) continue
-      for (const to of hiddenFrom) {
+      if (session.destroyed) continue
+      const addresses = new Set(session.available ? hiddenFrom : [])
+      const sentTo = directed.get(session)
+      for (const to of sentTo ?? []) {
+        if (!blocks(list, to)) continue
+        sentTo!.delete(to)
+        if (!addresses.has(bareOf(to))) addresses.add(to)
+      }
+      if (sentTo?.size === 0) directed.delete(session)
+      for (const to of addresses) {
         module.send(new Stanza('presence', { type: 'unavailable', from: session.fullJid, to }), session)
       }
     }
@@ -103,6 +122,11 @@ export function serveCommands(
       if (list.size > maxItems()) {
         throw new StanzaError('resource-constraint', `Not more than ${maxItems()} addresses can be blocked`)
       }
+      let length = 0
+      for (const jid of list) length += jid.length
+      if (length > maxItems() * AVERAGE_LENGTH) {
+        throw new StanzaError('resource-constraint', 'The addresses that are blocked are too long together')
+      }
     })
     const hiddenFrom: string[] = []
     for (const { jid, subscription } of roster.items.values()) {
@@ -110,7 +134,7 @@ export function serveCommands(
       if (!blocks(before, jid) && blocks(after, jid)) hiddenFrom.push(jid)
     }
     const text = writeElement('block', { xmlns: NS_BLOCKING }, itemsOf(asked))
-    const change = { username, text, hiddenFrom }
+    const change = { username, text, hiddenFrom, blocked: asked }
     await changed(change)
     answer(session, stanza)
     push(change)
@@ -127,7 +151,7 @@ export function serveCommands(
       else for (const jid of asked) list.delete(jid)
     })
     const text = writeElement('unblock', { xmlns: NS_BLOCKING }, itemsOf(asked))
-    const change = { username, text, hiddenFrom: [] }
+    const change = { username, text, hiddenFrom: [], blocked: [] }
     await changed(change)
     answer(session, stanza)
     push(change)

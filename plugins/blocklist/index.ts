@@ -71,8 +71,13 @@ export default definePlugin({
 
 /** What a client of the host sends (§3.5). */
 function leaving(module: Module, lists: BlockLists, { origin, stanza, toSelf }: StanzaEvent): unknown {
-  const { to } = stanza.attrs
+  const { to, type } = stanza.attrs
   const session = origin as StreamSession
+  // Contacts are told of it without being looked at one by one: it has to be known who is not to be.
+  if (to === undefined && type === undefined && stanza.name === 'presence') {
+    if (lists.lastKnown(session.username!) !== undefined) return undefined
+    return lists.read(session.username!).then(() => module.server.router.process(origin, stanza))
+  }
   if (to === undefined || toSelf || bareOf(to) === session.bareJid) return undefined
   const list = lists.get(session.username!)
   // It could not be read when the session was bound.

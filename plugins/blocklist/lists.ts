@@ -8,7 +8,7 @@ export type BlockList = ReadonlySet<string>
 /** As it is stored: JID → true, as Prosody's store of the same name has it. */
 export type StoredList = Record<string, true>
 
-/** Lists that are kept in memory. */
+/** Lists that are kept in memory besides those of accounts that are connected. */
 const MOST_KEPT = 10_000
 /** Lists that are read at once after a process has died. */
 const AT_ONCE = 100
@@ -145,11 +145,22 @@ export class BlockLists {
     }
   }
 
+  /** Takes out what was read first. Lists of accounts that are connected stay: presence does not wait for them. */
+  private makeRoom(): void {
+    const { kept, host } = this
+    const most = MOST_KEPT + host.accounts.size
+    for (const [username, old] of kept) {
+      if (kept.size <= most) return
+      kept.delete(username)
+      if (host.accounts.has(username)) kept.set(username, old)
+    }
+  }
+
   private keep(username: string, stored: StoredList | undefined): BlockList {
     const list: BlockList = stored === undefined ? NOBODY : new Set(Object.keys(stored))
     this.kept.delete(username)
     this.kept.set(username, { list, isOld: false })
-    if (this.kept.size > MOST_KEPT) this.kept.delete(this.kept.keys().next().value!)
+    this.makeRoom()
     return list
   }
 }

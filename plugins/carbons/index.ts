@@ -10,6 +10,7 @@ import {
   NS_FORWARD,
   NS_STANZA_ID,
   reply,
+  resourceOf,
   type Stanza,
   type StanzaEvent,
   type StreamSession,
@@ -105,16 +106,20 @@ export default definePlugin({
     const received = ({ origin, stanza }: StanzaEvent): undefined => {
       const to = stanza.attrs.to ?? bareOf(origin.fullJid ?? '')
       const username = localOf(to)
-      if (username === undefined || isOnly(host, username)) return undefined
+      const { type } = stanza.attrs
+      if (username === undefined || (type !== 'error' && isOnly(host, username))) return undefined
       // Where it was before, it has been copied.
       if (!isCopied(stanza, 'received') || cluster?.returned.has(stanza)) return undefined
-      const except = takers(host, username, to)
+      const isGone = resourceOf(to) !== undefined && host.server.fullJids.get(to)?.destroyed !== false
+      // RFC 6121 §8.5.3.2.1: it is refused. An error is dropped, and who has had a copy of its cause gets one of it.
+      if (isGone && type !== 'chat' && type !== 'error') return undefined
+      const except = isGone && type === 'error' ? [] : takers(host, username, to)
       // Nobody is there.
-      if (except.length === 0) return undefined
+      if (except.length === 0 && type !== 'error') return undefined
       // Who writes to the own account has the message: it has been copied as sent.
       if (origin.fullJid !== undefined && bareOf(origin.fullJid) === bareOf(to)) return undefined
       const text = copied(stanza)
-      copyEverywhere({ username, direction: 'received', type: stanza.attrs.type, text, except })
+      copyEverywhere({ username, direction: 'received', type, text, except })
     }
     module.hook('message/bare', received)
     module.hook('message/full', received)

@@ -1,5 +1,6 @@
 /** Pages of an archive, as clients get them (XEP-0313 §4.2, §4.3). */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   type ArchiveEntry,
   type ArchiveQuery,
@@ -20,6 +21,13 @@ import type { MamQuery } from './query.ts'
 
 export type MessageArchive = ArchiveStore<KeptStanza>
 type Entry = ArchiveEntry<KeptStanza>
+
+/** Characters of a page, after which it ends: a client gets it as a whole before it can acknowledge anything. */
+const LONGEST_PAGE = 1 << 20
+/** Characters of what is asked for by ids, which comes as a whole. */
+const LONGEST_FOUND = 4 * LONGEST_PAGE
+/** Entries that are looked at in one turn where not all of them fit. */
+const SCANNED_AT_ONCE = 100
 
 interface Page {
   /** In the order of the archive. */
@@ -92,22 +100,32 @@ async function findPage(
   const size = Math.min(query.page.max ?? most, most)
   if (query.ids !== undefined) {
     const found = await archive.get(username, [...new Set(query.ids)])
+    if (found.reduce((length, { value }) => length + value.inner.length, 0) > LONGEST_FOUND)
+      throw new StanzaError('resource-constraint', 'That is too much at once: ask for fewer')
     return { entries: found.sort((a, b) => (a.id < b.id ? -1 : 1)), complete: true }
   }
   const backwards = query.page.before !== undefined
   const entries: Entry[] = []
+  // What is looked at does not depend on how few are asked for: an archive is long.
+  const atOnce = query.fullWith === undefined ? Math.max(size, 1) : Math.max(size, SCANNED_AT_ONCE)
+  let length = 0
+  const isFull = () => entries.length === size || length >= LONGEST_PAGE
   let range = rangeOf(query)
   for (;;) {
-    const page = await archive.find(username, range, Math.max(size, 1), backwards)
+    const page = await archive.find(username, range, atOnce, backwards)
     for (const entry of page.entries) {
-      if (entries.length === size && fits(entry, query)) return ordered(entries, backwards, false)
-      if (fits(entry, query)) entries.push(entry)
+      if (!fits(entry, query)) continue
+      if (isFull()) return ordered(entries, backwards, false)
+      entries.push(entry)
+      length += entry.value.inner.length
     }
     if (!page.more) return ordered(entries, backwards, true)
     // Only those of one full JID are looked for further on.
-    if (entries.length === size && query.fullWith === undefined) return ordered(entries, backwards, false)
+    if (isFull() && query.fullWith === undefined) return ordered(entries, backwards, false)
     const last = page.entries.at(-1)!.id
     range = backwards ? { ...range, before: last } : { ...range, after: last }
+    // Everybody else has a turn: the storage may answer at once.
+    await nextTurn()
   }
 }
 

@@ -15,10 +15,12 @@ import {
   newArchiveId,
   type Origin,
   option,
+  prepareJid,
   reply,
   type Stanza,
+  StanzaError,
   type StanzaEvent,
-  type StreamSession,
+  StreamSession,
   writeElement,
   xml,
 } from '../../server/index.ts'
@@ -241,7 +243,7 @@ function hasId(stanza: Stanza, bare: string): boolean {
   return copy.getChildren('stanza-id', NS_STANZA_ID).some(({ attrs }) => attrs.by === bare)
 }
 
-/** XEP-0359 §5: nobody else gives ids in the account's name. */
+/** XEP-0359 §5: nobody else gives ids in the account's name, however it is written. */
 function withoutForgedIds(stanza: Stanza, bare: string): void {
   if (!stanza.inner.includes(NS_STANZA_ID)) return
   stanza.children = stanza.children.filter(
@@ -249,7 +251,7 @@ function withoutForgedIds(stanza: Stanza, bare: string): void {
       typeof child !== 'object' ||
       child.getName() !== 'stanza-id' ||
       child.getNS() !== NS_STANZA_ID ||
-      child.attrs['by'] !== bare,
+      prepareJid(String(child.attrs['by'] ?? ''))?.full !== bare,
   )
 }
 
@@ -259,14 +261,11 @@ function serveQueries(module: MamModule, archive: MessageArchive): void {
     return true
   })
   module.hook(`iq-set/self/${NS_MAM}:query`, async ({ origin, stanza }) => {
+    // Who asks on behalf of an account has nobody that the messages could go to.
+    if (!(origin instanceof StreamSession))
+      throw new StanzaError('feature-not-implemented', 'What is in an archive is sent to clients only')
     const query = readQuery(stanza.payload!)
-    await answerQuery(
-      archive,
-      origin as StreamSession,
-      stanza,
-      query,
-      module.options.max_archive_query_results,
-    )
+    await answerQuery(archive, origin, stanza, query, module.options.max_archive_query_results)
     return true
   })
   module.hook(`iq-get/self/${NS_MAM}:metadata`, async ({ origin, stanza }) => {

@@ -106,7 +106,9 @@ function greet(
   probeContacts(context, session, roster)
   sendPresenceOf(context, session.username!, session.fullJid!)
   // RFC 6121 §3.1.3: until the account answers, it is asked each time.
-  for (const [from, request] of roster.requests) session.send(requestStanza(request, from, session.bareJid!))
+  for (const [from, request] of roster.requests) {
+    if (isFor(context.host, session, from)) session.send(requestStanza(request, from, session.bareJid!))
+  }
   askAgain(context, session, roster)
 }
 
@@ -188,7 +190,7 @@ function isOfThisServer({ server }: Module, jid: string): boolean {
   return server.hosts.get(domainOf(jid))?.hostType === 'host'
 }
 
-/** Whether no plugin keeps a contact from what the server sends of a session. */
+/** Whether no plugin keeps a contact and a session from each other. */
 function isFor({ events }: Host, session: StreamSession, jid: string): boolean {
   return !events.has('presence/contact') || events.fire('presence/contact', { session, jid }) !== false
 }

@@ -35,7 +35,10 @@ declare module '../../server/event-types.ts' {
   interface EventTypes {
     /** A resource that takes messages has become available. */
     'message/offline/broadcast': { readonly origin: Origin }
-    /** Presence or a probe of a session is about to go to a contact; a handler that returns false keeps it back. */
+    /**
+     * Presence or a probe of a session is about to go to a contact, or the session is told once more that the contact
+     * has asked for its presence; a handler that returns false keeps it back.
+     */
     'presence/contact': { readonly session: StreamSession; readonly jid: string }
   }
 }

@@ -158,7 +158,7 @@ function resume(
   const stream = streams.find(session.username, previd)
   if (stream === undefined) return resumeElsewhere(streams, relay, session, previd, h, xmlns)
   // It is told what has been handled, and sends the rest again: that has to be certain.
-  const durable = stream.session.finished(true)
+  const durable = stream.certainty
   if (durable !== undefined) return durable.then(() => resume(streams, relay, session, stanza))
   const refusal = stream.refusalOf(h)
   if (refusal === undefined) streams.resume(stream, session, h, xmlns)

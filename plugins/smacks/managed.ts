@@ -20,6 +20,8 @@ const BURST = 10
 const BURST_SIZE = 1 << 23
 /** Characters that are kept for it. */
 const MOST_SIZE = 1 << 22
+/** Characters that may be unacknowledged while there is more to send that can wait. */
+const ROOM_SIZE = 1 << 21
 /** Questions of the client's that may wait for their answers. */
 const MOST_QUESTIONS = 64
 
@@ -67,6 +69,7 @@ export class ManagedStream extends Outlet {
   private askedFor = -1
   /** Questions of the client's that wait for their answers. */
   private questions = 0
+  private roomSeekers: (() => void)[] = []
 
   constructor(
     session: StreamSession,
@@ -91,7 +94,19 @@ export class ManagedStream extends Outlet {
 
   /** The same without what could still be lost with this process. */
   get certain(): number {
-    return this.session.finished(true) === undefined ? this.handled : this.told
+    const { session, told, handled } = this
+    if (session.finished(true) !== undefined) return told
+    // A handler is still at work on what has come last: nobody knows whether it will get as far as to write it.
+    return session.working && handled !== told ? (handled - 1) >>> 0 : handled
+  }
+
+  /** Waits until all that has come is certain, for one that resumes; undefined if it is. */
+  get certainty(): Promise<void> | undefined {
+    const { session } = this
+    const durable = session.finished(true)
+    // With a connection that is thought alive a handler may wait for just that.
+    if (durable !== undefined || !session.hibernating || !session.working) return durable
+    return session.released()
   }
 
   write(text: string): void {
@@ -139,7 +154,10 @@ export class ManagedStream extends Outlet {
     const told = durable.then(() => {
       this.questions--
       // Nothing comes after the end of the stream (RFC 6120 §4.4).
-      if (!session.destroyed) this.tellHandled(handled)
+      if (session.destroyed) return
+      // One that has come later, when all was done, may have been answered already: what is counted does not go back.
+      const isLess = (this.told - handled) >>> 0 < 2 ** 31
+      this.tellHandled(isLess ? this.told : handled)
     })
     if (++this.questions > MOST_QUESTIONS) session.hold(told)
   }
@@ -153,6 +171,7 @@ export class ManagedStream extends Outlet {
     if (refusal !== undefined) return refusal
     this.queue.acknowledge(h)
     this.askIfNeeded()
+    if (this.hasRoom) this.relieve()
     return undefined
   }
 
@@ -197,6 +216,7 @@ export class ManagedStream extends Outlet {
     for (const entry of queue.entries()) text += entry.text
     this.pass(text)
     this.askIfNeeded(0)
+    if (this.hasRoom) this.relieve()
   }
 
   override closing(): void {
@@ -215,7 +235,27 @@ export class ManagedStream extends Outlet {
   override ended(): void {
     this.timer?.cancel()
     this.timer = undefined
+    this.relieve()
     this.management.ended(this)
+  }
+
+  override get keeps(): boolean {
+    return true
+  }
+
+  override room(): Promise<void> | undefined {
+    if (this.hasRoom) return undefined
+    this.askIfNeeded(0)
+    return new Promise((resolve) => this.roomSeekers.push(resolve))
+  }
+
+  private get hasRoom(): boolean {
+    const { queue, hibernating, management } = this
+    return hibernating === undefined && queue.size <= ROOM_SIZE && queue.length <= management.queueSize
+  }
+
+  private relieve(): void {
+    for (const resolve of this.roomSeekers.splice(0)) resolve()
   }
 }
 

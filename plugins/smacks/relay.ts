@@ -156,7 +156,7 @@ export class Relay {
     from: Member,
   ): Promise<ResumeAnswer> {
     // What it is told that has been handled has to be certain.
-    const durable = this.streams.find(username, id)?.session.finished(true)
+    const durable = this.streams.find(username, id)?.certainty
     if (durable !== undefined) {
       this.resuming.set(name, from.id)
       await durable

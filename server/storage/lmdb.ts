@@ -25,6 +25,8 @@ type User = string | null
 /** In the data folder; LMDB puts `storage.mdb-lock` next to it. */
 const FILE = 'storage.mdb'
 
+/** Records of a user that are removed in one transaction. */
+const PURGED_AT_ONCE = 1000
 /** Users that are read at once while listing them. */
 const PAGE = 200
 
@@ -108,14 +110,19 @@ class LmdbStorage implements StorageDriver {
   async purgeUser(host: string, user: string): Promise<void> {
     const prefix = encodeKey([check(host)])
     const suffix = encodeKey([check(user)])
-    await this.#queue.add(() => {
+    const removeSome = (): number => {
       const keys: Buffer[] = []
       for (const store of this.#children(prefix)) {
         const start = Buffer.concat([store, suffix])
-        for (const key of this.#db.getKeys({ start, end: after(start) })) keys.push(Buffer.from(key))
+        const range = { start, end: after(start), limit: PURGED_AT_ONCE - keys.length }
+        for (const key of this.#db.getKeys(range)) keys.push(Buffer.from(key))
+        if (keys.length === PURGED_AT_ONCE) break
       }
       for (const key of keys) this.#queue.remove(key)
-    })
+      return keys.length
+    }
+    // An archive may be long: others have their turns meanwhile.
+    while ((await this.#queue.add(removeSome)) === PURGED_AT_ONCE);
   }
 
   close(): Promise<void> {

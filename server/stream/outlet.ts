@@ -17,6 +17,16 @@ export abstract class Outlet {
   /** @param text - one first-level child, or white space */
   abstract write(text: string): void
 
+  /** Whether what was sent is kept until the peer says that it has it, and goes elsewhere if it never does. */
+  get keeps(): boolean {
+    return false
+  }
+
+  /** Waits until there is room for more of what can wait; undefined if there is. At the end there is, too. */
+  room(): Promise<void> | undefined {
+    return undefined
+  }
+
   /** The stream is about to be ended in order, and nothing has been said of it yet. */
   closing(): void {}
 

@@ -119,6 +119,11 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
     return this.stanzaCount
   }
 
+  /** Whether a handler still works on what has come last, and holds back what comes next. */
+  get working(): boolean {
+    return this.holding > this.congestions
+  }
+
   /** Whether the peer itself has ended the stream. */
   get closedByPeer(): boolean {
     return this.peerClosed
@@ -253,6 +258,25 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
     if (this.footerSent || this.over) return
     if (this.outlet !== undefined) this.outlet.write(text)
     else this.connection.write(text)
+  }
+
+  /** Whether what is sent is kept until the peer says that it has it, and goes elsewhere if it never does. */
+  get keeps(): boolean {
+    for (let { outlet } = this; outlet !== undefined; outlet = outlet.next) if (outlet.keeps) return true
+    return false
+  }
+
+  /**
+   * For who has much to send that can wait.
+   *
+   * @returns what resolves when there is room for more, or the session has ended; undefined if there is room
+   */
+  room(): Promise<void> | undefined {
+    for (let { outlet } = this; outlet !== undefined; outlet = outlet.next) {
+      const room = outlet.room()
+      if (room !== undefined) return room
+    }
+    return undefined
   }
 
   /** Puts something between the session and its connection. */

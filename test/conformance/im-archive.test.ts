@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { ServerOptions } from '../../server/index.ts'
 import { ChosenStorage } from '../../server/storage/chosen.ts'
 import type { ArchiveStore } from '../../server/storage/index.ts'
-import { login, type TestStream } from '../shared/client.ts'
+import { connectComponent, login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
 
 const HOST = 'capulet.lit'
@@ -145,6 +145,19 @@ describe('archiving', () => {
     expect(stanzaIdOf(inner)).toEqual([[JULIET, (await query(juliet)).ids[1]]])
   })
 
+  it('XEP-0359 §5: an address is the same however it is written', async () => {
+    const forged = ['JULIET@Capulet.lit', `juliet@${HOST}.`, `Juliet@${HOST}/x`]
+      .map((by) => `<stanza-id xmlns='${SID}' by='${by}' id='forged'/>`)
+      .join('')
+    await say(romeo, juliet.jid, 'm1', `<body>x</body>${forged}`)
+    const message = await juliet.withId('m1')
+    const { ids: found } = await query(juliet)
+    expect(stanzaIdOf(message)).toEqual([
+      [`Juliet@${HOST}/x`, 'forged'],
+      [JULIET, found[0]],
+    ])
+  })
+
   it('§5.1.3: what is no conversation, or not to be kept, is not archived', async () => {
     await say(romeo, JULIET, 'headline', '<body>x</body>', 'headline')
     await say(romeo, juliet.jid, 'groupchat', '<body>x</body>', 'groupchat')
@@ -219,6 +232,62 @@ describe('queries', () => {
       from(4, 2),
     )
     expect((await query(romeo, field('ids', all[7]!, all[2]!))).messages).toEqual(numbered(2, 7))
+  })
+
+  it('who looks for one resource in a long archive holds up nobody else', async () => {
+    const archive = server.server.storage.openArchive<unknown>(HOST, 'archive')
+    const begin = Date.now() - 1_000_000
+    const value = {
+      name: 'message',
+      attrs: { from: `${NURSE}/kitchen`, to: JULIET },
+      inner: '<body>x</body>',
+    }
+    for (let i = 0; i < 3000; i++) await archive.append('juliet', value, begin + i, NURSE)
+    const answered: string[] = []
+    let other: Promise<unknown> | undefined
+    const remove = server.server.hosts.get(HOST)!.events.add(
+      `iq-set/self/${MAM}:query`,
+      () => {
+        other = romeo.settled().then(() => answered.push('ping'))
+      },
+      100,
+    )
+    const { complete, messages } = await query(juliet, field('with', `${NURSE}/cellar`), '<max>1</max>')
+    answered.push('query')
+    remove()
+    await other
+    expect(answered).toEqual(['ping', 'query'])
+    expect([complete, messages]).toEqual([true, []])
+    const page = await query(juliet, field('with', `${NURSE}/kitchen`), '<max>2</max><before/>')
+    expect([page.complete, page.results.length]).toEqual([false, 2])
+  })
+
+  it('on behalf of an account only the messages themselves can not be had (XEP-0356)', async () => {
+    await stop()
+    const jid = `pubsub.${HOST}`
+    server = await startServer(
+      {
+        modules_enabled: [...USUAL_PLUGINS, 'mam', 'privilege'],
+        virtualHosts: { [HOST]: { privileged_entities: { [jid]: { iq: { [MAM]: 'both' } } } } },
+        components: { [jid]: { component_secret: 'secret', modules_enabled: ['privilege'] } },
+      },
+      [JULIET, ROMEO],
+    )
+    romeo = await connect(`${ROMEO}/orchard`)
+    await say(romeo, JULIET, 'm1')
+    const component = await connectComponent(server.componentPort, jid)
+    streams.push(component)
+    const ask = async (type: string, payload: string) => {
+      const inner = `<iq xmlns='jabber:client' type='${type}' to='${JULIET}' id='in'>${payload}</iq>`
+      component.send(
+        `<iq type='${type}' from='${jid}' to='${JULIET}' id='p${++ids}'><privileged_iq xmlns='urn:xmpp:privilege:2'>${inner}</privileged_iq></iq>`,
+      )
+      const answer = await component.withId(`p${ids}`)
+      return answer.getChild('privilege')!.getChild('forwarded')!.getChild('iq')!
+    }
+    expect(conditionOf(await ask('set', `<query xmlns='${MAM}'/>`))).toBe('feature-not-implemented')
+    const metadata = await ask('get', `<metadata xmlns='${MAM}'/>`)
+    expect(metadata.getChild('metadata', MAM)!.getChild('start')).toBeDefined()
   })
 
   it('§4: refuses ids that there are not, and what is no query', async () => {

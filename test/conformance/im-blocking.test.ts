@@ -1,7 +1,9 @@
 /** Blocking over real sockets (XEP-0191). */
 
 import type { Element } from '@xmpp/xml'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { ChosenStorage } from '../../server/storage/chosen.ts'
+import { type KeyvalStore, StorageError } from '../../server/storage/index.ts'
 import { login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
 
@@ -114,6 +116,15 @@ describe('the list', () => {
     )
     expect(info.toString()).toContain(BLOCKING)
   })
+
+  it('refuses addresses that are too long together, since a list is written as a whole', async () => {
+    const juliet = await connect(`${JULIET}/balcony`)
+    const long = (letter: string) => `${letter.repeat(100)}@${OTHER}/${'r'.repeat(150)}`
+    expect((await change(juliet, 'block', long('a'))).attrs.type).toBe('result')
+    expect(conditionOf(await change(juliet, 'block', long('b')))).toBe('resource-constraint')
+    expect((await change(juliet, 'block', ROMEO)).attrs.type).toBe('result')
+    expect(await listOf(juliet)).toEqual([long('a'), ROMEO])
+  })
 })
 
 describe('who is blocked', () => {
@@ -179,6 +190,81 @@ describe('who is blocked', () => {
     expect([presence.attrs.from, presence.attrs.type]).toEqual([juliet.jid, undefined])
     romeo.send(`<message id='m1' type='chat' to='${JULIET}'><body>x</body></message>`)
     expect((await juliet.withId('m1')).attrs.type).toBe('chat')
+  })
+
+  it('§3.3: sees the account leave, too, if it was sent presence without being a contact, and no more later', async () => {
+    const juliet = await connect(`${JULIET}/balcony`)
+    const romeo = await connect(`${ROMEO}/orchard`)
+    juliet.send(`<presence to='${romeo.jid}'/>`)
+    await romeo.next(({ attrs }) => attrs.from === juliet.jid)
+    await change(juliet, 'block', ROMEO)
+    await settle(juliet, romeo)
+    const presence = () => romeo.received.filter(({ attrs }) => attrs.from === juliet.jid)
+    expect(presence().map(({ attrs }) => attrs.type)).toEqual(['unavailable'])
+    await juliet.close()
+    await settle(romeo)
+    expect(presence()).toHaveLength(1)
+  })
+
+  it('§3.6: what it has asked for before is not told again until it is not blocked any more', async () => {
+    const juliet = await connect(`${JULIET}/balcony`)
+    const romeo = await connect(`${ROMEO}/orchard`)
+    romeo.send(`<presence type='subscribe' to='${JULIET}'/>`)
+    await juliet.next(({ attrs }) => attrs.type === 'subscribe')
+    await change(juliet, 'block', ROMEO)
+    const asked = async (resource: string) => {
+      const stream = await connect(`${JULIET}/${resource}`)
+      await settle(stream)
+      return stream.received.filter(({ attrs }) => attrs.type === 'subscribe').map(({ attrs }) => attrs.from)
+    }
+    expect(await asked('chamber')).toEqual([])
+    await change(juliet, 'unblock', ROMEO)
+    expect(await asked('garden')).toEqual([ROMEO])
+  })
+
+  it('is told nothing, however many others are written to meanwhile', async () => {
+    const { juliet, romeo } = await couple()
+    await change(juliet, 'block', ROMEO)
+    await settle(juliet, romeo)
+    let many = ''
+    for (let i = 0; i < 10_100; i++) many += `<presence type='unavailable' to='u${i}@${HOST}'/>`
+    romeo.send(many)
+    await settle(romeo)
+    romeo.received.length = 0
+    juliet.send('<presence><show>dnd</show></presence>')
+    await settle(juliet, romeo)
+    await juliet.close()
+    await settle(romeo)
+    expect(romeo.received.filter(({ name }) => name === 'presence')).toEqual([])
+  })
+
+  it('is told nothing if the list could not be read when the session was bound', async () => {
+    const { juliet, romeo } = await couple()
+    await change(juliet, 'block', ROMEO)
+    await juliet.close()
+    await server.server.modules.unload(server.server.hosts.get(HOST)!, 'blocklist')
+    const open = ChosenStorage.prototype.openKeyval
+    let away = true
+    const opening = vi.spyOn(ChosenStorage.prototype, 'openKeyval').mockImplementation(function <T>(
+      this: ChosenStorage,
+      ...names: [string, string]
+    ): KeyvalStore<T> {
+      const store = open.call(this, ...names) as KeyvalStore<T>
+      const get = (user: string | null) =>
+        away ? Promise.reject(new StorageError('unavailable', 'Redis is away')) : store.get(user)
+      return { ...store, get }
+    })
+    await server.server.modules.load(server.server.hosts.get(HOST)!, 'blocklist')
+    opening.mockRestore()
+    const chamber = await connect(`${JULIET}/chamber`, false)
+    romeo.received.length = 0
+    chamber.send('<presence/>')
+    expect((await chamber.named('presence')).getChild('error')?.attrs['type']).toBe('wait')
+    away = false
+    chamber.send('<presence/>')
+    await settle(chamber, romeo)
+    expect(server.server.fullJids.get(chamber.jid)!.available).toBe(true)
+    expect(romeo.received.filter(({ name }) => name === 'presence')).toEqual([])
   })
 
   it('is not told of a session that comes or goes', async () => {

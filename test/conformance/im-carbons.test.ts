@@ -127,6 +127,23 @@ describe('carbons', () => {
     expect((await got(chamber)).sort()).toEqual(copies.sort())
   })
 
+  it('RFC 6121 §8.5.3.2.1: nobody gets a copy of what is refused', async () => {
+    say(romeo, `${JULIET}/gone`, '<body>x</body>', 'normal')
+    expect((await romeo.withId(`m${ids}`)).attrs.type).toBe('error')
+    expect([await got(balcony), await got(chamber)]).toEqual([[], []])
+  })
+
+  it('§6.1: an error for a resource that is gone is copied to all of those that have a copy of its cause', async () => {
+    const error = `<error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>`
+    say(romeo, `${JULIET}/gone`, error, 'error')
+    await romeo.settled()
+    const copies = [`received m${ids}`]
+    expect([await got(balcony), await got(chamber)]).toEqual([copies, copies])
+    await balcony.close()
+    say(romeo, balcony.jid, error, 'error')
+    expect(await got(chamber)).toEqual([`received m${ids}`])
+  })
+
   it('one that is gone, or not available, is no reason for an error', async () => {
     await chamber.close()
     say(romeo, `${JULIET}/balcony`)

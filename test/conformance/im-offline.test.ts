@@ -110,6 +110,17 @@ describe('offline messages', () => {
     expect((await juliet.withId('now')).getChild('delay')).toBeUndefined()
   })
 
+  it('nobody locks an account out with more than a connection may leave unread', async () => {
+    const long = `<body>${'x'.repeat(200_000)}</body>`
+    for (let i = 0; i < 90; i++) {
+      write(`m${i}`, long)
+      if (i % 10 === 9) await romeo.settled()
+    }
+    const juliet = await connect('<presence/>')
+    await juliet.settled()
+    expect(got(juliet)).toEqual(Array.from({ length: 90 }, (_, i) => `m${i}`))
+  })
+
   it('each comes once and in order, whenever its recipient comes and goes', async () => {
     let sent = 0
     const seen: string[] = []

@@ -108,6 +108,18 @@ describe('private XML storage', () => {
     )
     expect((await iq(juliet, 'set', exchanged)).attrs.type).toBe('result')
   })
+
+  it('keeps no more than can be read at each change; what is there can be made less', async () => {
+    const half = (count: number) => query(`<a xmlns='urn:${count}'>${'x'.repeat(200_000)}</a>`)
+    await server.server.storage
+      .openMap<string>(HOST, 'private')
+      .set('juliet', 'b:urn:b', `<b xmlns='urn:b'>${'x'.repeat(750_000)}</b>`)
+    expect((await iq(juliet, 'set', half(1))).attrs.type).toBe('result')
+    expect(conditionOf(await iq(juliet, 'set', half(2)))).toBe('resource-constraint')
+    expect(await stored(juliet, `<a xmlns='urn:2'/>`)).toBe('<a xmlns="urn:2"/>')
+    expect((await iq(juliet, 'set', query(`<a xmlns='urn:1'>1</a>`))).attrs.type).toBe('result')
+    expect((await iq(juliet, 'set', half(2))).attrs.type).toBe('result')
+  })
 })
 
 describe('vCards', () => {

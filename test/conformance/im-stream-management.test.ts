@@ -3,7 +3,7 @@
 import type { Element } from '@xmpp/xml'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ServerOptions } from '../../server/config/index.ts'
-import type { StanzaEvent } from '../../server/index.ts'
+import { Stanza, type StanzaEvent } from '../../server/index.ts'
 import { login, TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
 import { authenticate, type ManagedClient, manage, resume, SM, until } from '../shared/stream-management.ts'
@@ -155,6 +155,22 @@ describe('stream management', () => {
     remove()
     written()
     expect(Number((await client.stream.named('a')).attrs.h)).toBe(before + 1)
+    await client.stream.destroy()
+  })
+
+  it('§4: what is acknowledged does not go back, whichever question is answered first', async () => {
+    const client = await juliet()
+    const before = await client.handled()
+    const session = sessionOf(client.stream.jid)!
+    const writing = {}
+    session.begin(writing, true)
+    client.stream.send(`<r xmlns='${SM}'/>`)
+    await client.stream.settled()
+    // What another process has done, and the next question, come in one piece over the bus.
+    session.end(writing)
+    session.receive(new Stanza('r', {}), SM)
+    const answers = [await client.stream.named('a'), await client.stream.named('a')]
+    expect(answers.map(({ attrs }) => Number(attrs.h))).toEqual([before + 1, before + 1])
     await client.stream.destroy()
   })
 
@@ -726,6 +742,148 @@ describe('the end of a session that waits', () => {
     expect(kept.sort()).toEqual(sent.sort())
     expect(config).toBeDefined()
     await there.stream.destroy()
+  })
+
+  /** Has the next look at romeo's account wait. */
+  function slowAccounts(): { asked: () => boolean; go: () => void } {
+    const users = server.server.hosts.get(HOST)!.users!
+    const exists = users.exists.bind(users)
+    let go = (): void => {}
+    let asked = false
+    const gate = new Promise<void>((resolve) => {
+      go = resolve
+    })
+    users.exists = async (username) => {
+      asked = true
+      await gate
+      return exists(username)
+    }
+    return { asked: () => asked, go }
+  }
+
+  it('§4: what a handler is still at work on when the stream ends is not acknowledged, and what came before is', async () => {
+    await start()
+    const client = await juliet()
+    const before = await client.handled()
+    await romeo.close()
+    const accounts = slowAccounts()
+    client.stream.send(
+      `<presence><show>away</show></presence><message to='${ROMEO}' type='chat'><body>x</body></message>`,
+    )
+    await until(accounts.asked)
+    sessionOf(client.stream.jid)!.close()
+    expect(Number((await client.stream.named('a')).attrs.h)).toBe(before + 1)
+    accounts.go()
+    await client.stream.destroy()
+  })
+
+  it('§5: who resumes while a handler is still at work is told of it when it is done', async () => {
+    await start()
+    const client = await juliet()
+    const before = await client.handled()
+    await romeo.close()
+    const accounts = slowAccounts()
+    client.stream.send(`<message to='${ROMEO}' type='chat' id='m'><body>x</body></message>`)
+    await until(accounts.asked)
+    client.stream.socket.resetAndDestroy()
+    await until(() => sessionOf(client.stream.jid)!.hibernating)
+    const resuming = again(client)
+    const other = () => [...server.server.sessions].find(({ type }) => type === 'c2s_unbound')
+    await until(() => other()?.released() !== undefined)
+    const archive = server.server.storage.openArchive(HOST, 'offline')
+    expect(await archive.count('romeo', {})).toBe(0)
+    accounts.go()
+    const resumed = await resuming
+    expect(Number(resumed.enabled.attrs.h)).toBe(before + 1)
+    expect(await archive.count('romeo', {})).toBe(1)
+    await resumed.stream.destroy()
+  })
+
+  /** Romeo writes more to the account than a session may leave unacknowledged. */
+  async function writeMuch(count: number): Promise<string[]> {
+    const sent: string[] = []
+    for (let i = 0; i < count; i++) {
+      sent.push(say(JULIET, 'chat', `<body>${'x'.repeat(200_000)}</body>`))
+      if (i % 10 === 9) await romeo.settled()
+    }
+    await romeo.settled()
+    return sent
+  }
+
+  it('nobody locks an account out with what waits for it: it comes as fast as it is acknowledged', async () => {
+    await start()
+    const sent = await writeMuch(50)
+    const client = await juliet('balcony', { presence: false })
+    client.answers = true
+    client.stream.send('<presence/>')
+    await until(() => client.messages.length >= sent.length || client.stream.ended)
+    expect(client.messages).toEqual(sent)
+    expect(await client.stream.settled()).toBeUndefined()
+    await client.stream.destroy()
+  })
+
+  it('what waits and is not acknowledged holds up no other resource, and comes once', async () => {
+    await start()
+    const sent = await writeMuch(50)
+    const silent = await juliet('silent', { presence: false, resume: false })
+    silent.stream.send('<presence/>')
+    await silent.stream.settled()
+    expect(silent.messages.length).toBeLessThan(sent.length)
+    const other = await juliet('other', { presence: false })
+    other.answers = true
+    other.stream.send('<presence/>')
+    await until(() => silent.messages.length + other.messages.length >= sent.length)
+    silent.stream.socket.resetAndDestroy()
+    await until(() => other.messages.length >= sent.length)
+    await other.stream.settled()
+    expect([...other.messages].sort()).toEqual([...sent].sort())
+    await other.stream.destroy()
+  })
+
+  it('what was on its way to a session that ends is not kept twice', async () => {
+    await start()
+    const sent = await writeMuch(50)
+    const deaf = await juliet('deaf', { presence: false, resume: false })
+    const session = sessionOf(deaf.stream.jid)!
+    deaf.stream.socket.pause()
+    deaf.stream.send('<presence/>')
+    await until(() => session.available && session.released() !== undefined)
+    await until(() => session.connection.waiting > 0 || session.released() === undefined)
+    session.connection.destroy('gone')
+    await until(() => session.destroyed)
+    await session.afterwork
+    const next = await juliet('next', { presence: false })
+    next.answers = true
+    next.stream.send('<presence/>')
+    await until(() => next.messages.length >= sent.length)
+    await next.stream.settled()
+    expect([...next.messages].sort()).toEqual([...sent].sort())
+    for (const { stream } of [deaf, next]) await stream.destroy()
+  })
+
+  it('nobody makes a page of the archive too long to be had', async () => {
+    await start({}, 'mam')
+    const sent = await writeMuch(50)
+    const client = await juliet('balcony', { presence: false })
+    client.answers = true
+    const found: string[] = []
+    let set = '<before/>'
+    for (let page = 1, complete = false; !complete; page++) {
+      const rsm = `<set xmlns='http://jabber.org/protocol/rsm'><max>50</max>${set}</set>`
+      const answer = await client.stream.ask(
+        `<iq type='set' id='p${page}'><query xmlns='urn:xmpp:mam:2'>${rsm}</query></iq>`,
+      )
+      const fin = answer.getChild('fin')!
+      complete = fin.attrs.complete === 'true'
+      const inner = (message: Element) =>
+        message.getChild('result')!.getChild('forwarded')!.getChild('message')!
+      const results = client.stanzas.splice(0).filter(({ name }) => name === 'message')
+      expect(results.length).toBeGreaterThan(0)
+      found.unshift(...results.map((message) => inner(message).attrs.id as string))
+      set = `<before>${fin.getChild('set')!.getChildText('first')}</before>`
+    }
+    expect(found).toEqual(sent)
+    await client.stream.destroy()
   })
 
   it('an account that is deleted or locked out leaves nothing that can be resumed', async () => {

@@ -283,3 +283,25 @@ it('a file with more behind it is fine', async () => {
   appendFileSync(join(folder, 'storage.mdb'), Buffer.alloc(8192))
   expect(await openHere().openKeyval<number>(HOST, 'test').get('juliet')).toBe(1)
 })
+
+it('what a user has is removed some at a time: others do not wait until all of it is gone', async () => {
+  const storage = openHere()
+  const archive = storage.openArchive<string>(HOST, 'archive')
+  const begin = Date.now()
+  const ids = await Promise.all(
+    Array.from({ length: 3000 }, (_, i) => archive.append('juliet', 'x', begin + i, 'romeo@capulet.lit')),
+  )
+  expect(ids).toHaveLength(3000)
+  await archive.append('nurse', 'x', begin, 'romeo@capulet.lit')
+  const done: string[] = []
+  await Promise.all([
+    storage.purgeUser(HOST, 'juliet').then(() => done.push('removed')),
+    storage
+      .openKeyval<number>(HOST, 'vcard')
+      .set('nurse', 1)
+      .then(() => done.push('written')),
+  ])
+  expect(done).toEqual(['written', 'removed'])
+  expect([await archive.count('juliet', {}), await archive.count('nurse', {})]).toEqual([0, 1])
+  expect(await archive.count('juliet', { with: 'romeo@capulet.lit' })).toBe(0)
+})
