@@ -36,9 +36,12 @@ export default definePlugin({
     const { host } = module
     const rosters = module.exportsOf<Rosters>('roster')
     const store = module.openStore<LastSeen>('lastactivity')
+    /** What is being written. */
+    const unwritten = new Map<string, LastSeen>()
+    const lastOf = async (username: string) => unwritten.get(username) ?? (await store.get(username))
     module.addFeature(NS_LAST)
     const lastSeen = module.shared<LastSeenByHost>('lastactivity/hosts', () => new Map())
-    lastSeen.set(host.name, async (username) => (await store.get(username))?.when)
+    lastSeen.set(host.name, async (username) => (await lastOf(username))?.when)
     module.onUnload(() => lastSeen.delete(host.name))
 
     const failed = (username: string) => (error: unknown) =>
@@ -51,8 +54,14 @@ export default definePlugin({
         if (stanza.attrs.to !== undefined || stanza.attrs.type !== 'unavailable') return
         const username = localOf(origin.fullJid ?? '')
         if (username === undefined) return
-        const status = statusOf(stanza)
-        store.set(username, { when: now(), status }).catch(failed(username))
+        const seen: LastSeen = { when: now(), status: statusOf(stanza) }
+        unwritten.set(username, seen)
+        store
+          .set(username, seen)
+          .catch(failed(username))
+          .finally(() => {
+            if (unwritten.get(username) === seen) unwritten.delete(username)
+          })
       },
       10,
     )
@@ -79,7 +88,7 @@ export default definePlugin({
       for (const resource of host.resourcesOf(username)) {
         if (resource.available && !resource.destroyed) return answer(origin, stanza, 0, '')
       }
-      const last = await store.get(username)
+      const last = await lastOf(username)
       if (last !== undefined) return answer(origin, stanza, Math.max(0, now() - last.when), last.status)
       origin.send(errorReply(stanza, 'item-not-found', 'Nothing is known of the last activity'))
       return true

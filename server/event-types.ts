@@ -75,7 +75,10 @@ export interface EventTypes {
     readonly reply: Stanza
   }
   'roster-get': { readonly session: StreamSession }
-  'config-reloaded': Record<string, never>
+  'config-reloaded': {
+    /** The reload is done when this is. */
+    waitFor(work: Promise<unknown>): void
+  }
   'host-activated': { readonly host: Host }
   'host-deactivated': { readonly host: Host }
   /** A component has connected to another process of the cluster. */

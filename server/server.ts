@@ -313,8 +313,11 @@ export class Server {
         this.log.error('a host could not be reloaded in full', { host: name, error })
       }
     }
-    this.events.fire('config-reloaded', {})
-    for (const host of this.hosts.values()) host.events.fire('config-reloaded', {})
+    const work: Promise<unknown>[] = []
+    const reloaded = { waitFor: (one: Promise<unknown>) => void work.push(one) }
+    this.events.fire('config-reloaded', reloaded)
+    for (const host of this.hosts.values()) host.events.fire('config-reloaded', reloaded)
+    await Promise.allSettled(work)
   }
 
   private async end(): Promise<void> {

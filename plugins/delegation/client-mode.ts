@@ -74,9 +74,9 @@ export class ClientMode {
   }
 
   /** The configuration has changed. */
-  reloaded(): void {
+  reloaded(): Promise<void> {
     this.loadCommands()
-    this.delegations.reloaded().catch((error) => this.failed(error))
+    return this.delegations.reloaded().catch((error) => this.failed(error))
   }
 
   /** A manager has connected. @param jid - which it is known by */

@@ -23,7 +23,7 @@ export class ClientSwitch implements ManagerListener {
   async follow(): Promise<void> {
     const { mode } = this
     if (this.module.options.delegation_client_mode) {
-      if (mode !== undefined) mode.reloaded()
+      if (mode !== undefined) await mode.reloaded()
       else await this.start()
     } else this.stop()
   }

@@ -100,8 +100,8 @@ function loadOnHost(module: DelegationModule, registry: Registry): Promise<void>
   })
   const client = new ClientSwitch(module, registry, (namespace) => delegator.isDelegated(namespace))
   delegator.client = client
-  module.hook('config-reloaded', () => {
-    client.follow().catch((error) => module.log.error('client mode could not be started', { error }))
+  module.hook('config-reloaded', ({ waitFor }) => {
+    waitFor(client.follow().catch((error) => module.log.error('client mode could not be started', { error })))
   })
   module.onUnload(() => client.stop())
   return client.follow()

@@ -180,7 +180,8 @@ export class Rosters {
     return this.others?.rostersOf(domainOf(jid))?.settled(localOf(jid) ?? '')
   }
 
-  private settled(username: string): Promise<unknown> {
+  /** Resolves when the changes of an account's roster that are under way are done. It never rejects. */
+  settled(username: string): Promise<unknown> {
     return this.queues.get(username) ?? Promise.resolve()
   }
 

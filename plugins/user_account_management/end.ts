@@ -1,9 +1,11 @@
 /** The end of an account: its contacts are told, all that is stored of it goes, and its sessions end everywhere. */
 
 import {
+  domainOf,
   type EndReason,
   endSessions,
   type Host,
+  localOf,
   type Module,
   StanzaError,
   type StreamSession,
@@ -57,24 +59,30 @@ export class AccountEnd {
       throw new StanzaError('registration-required', 'The account is gone')
     }
     try {
-      await this.tellContacts(username, origin)
+      const told = await this.tellContacts(username, origin)
       await module.server.storage.purgeUser(host.name, username)
+      // Those of this server have it on their lists by the time that the account is said to be gone.
+      await told()
     } catch (error) {
       // The account is gone all the same; it is tried once more when its sessions have ended.
       host.log.error('what a deleted account has stored may be left', { user: username, error })
     }
   }
 
-  /** §3.2: its subscriptions end, both ways. */
-  private async tellContacts(username: string, origin: StreamSession): Promise<void> {
+  /** §3.2: its subscriptions end, both ways. @returns what waits until those of this server know */
+  private async tellContacts(username: string, origin: StreamSession): Promise<() => Promise<unknown>> {
     const { host, module } = this
-    const rosters = module.shared<RostersByHost>('roster/hosts', () => new Map()).get(host.name)
-    if (rosters === undefined) return
+    const byHost = module.shared<RostersByHost>('roster/hosts', () => new Map())
+    const rosters = byHost.get(host.name)
+    if (rosters === undefined) return async () => {}
     const roster = await rosters.clear(username)
-    for (const jid of new Set([...roster.items.keys(), ...roster.requests.keys()])) {
+    const contacts = new Set([...roster.items.keys(), ...roster.requests.keys()])
+    for (const jid of contacts) {
       const contact = roster.contact(jid)
       module.fireEvent('roster-item-removed', { username, jid, contact, origin })
     }
+    return () =>
+      Promise.all([...contacts].map((jid) => byHost.get(domainOf(jid))?.settled(localOf(jid) ?? '')))
   }
 
   /**

@@ -55,8 +55,8 @@ export function endSessions(
   server.events.fire(EVENTS[reason], { username, host: host.name })
   // What the sessions stored after the deletion must not be found by a new account of that name.
   const purge = async (): Promise<void> => {
-    if ((await host.users?.exists(username)) !== false) return
-    await server.storage.purgeUser(host.name, username)
+    // Somebody may have made that account by now.
+    if (host.users !== undefined) await server.storage.purgeUser(host.name, username, 'accounts')
   }
   const ended = async (): Promise<void> => {
     if (reason === 'deleted' && open.length > 0) await purge()

@@ -73,8 +73,8 @@ export class RenewedStorage implements StorageDriver {
     }
   }
 
-  purgeUser(host: string, user: string): Promise<void> {
-    return this.run(() => this.driver.purgeUser(host, user))
+  purgeUser(...user: Parameters<StorageDriver['purgeUser']>): Promise<void> {
+    return this.run(() => this.driver.purgeUser(...user))
   }
 
   async close(): Promise<void> {

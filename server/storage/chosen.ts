@@ -34,8 +34,14 @@ export class ChosenStorage implements StorageDriver {
     return this.driverOf(host, store).openArchive(host, store)
   }
 
-  async purgeUser(host: string, user: string): Promise<void> {
-    for (const driver of this.drivers.values()) await driver.purgeUser(host, user)
+  async purgeUser(host: string, user: string, unlessIn?: string): Promise<void> {
+    const keeper = unlessIn === undefined ? undefined : this.choose(host, unlessIn)
+    for (const [kind, driver] of this.drivers) {
+      const isOther = unlessIn !== undefined && kind !== keeper
+      // It can not look into another.
+      if (isOther && (await this.openKeyval(host, unlessIn).get(user)) !== undefined) continue
+      await driver.purgeUser(host, user, isOther ? undefined : unlessIn)
+    }
   }
 
   /** Opens the drivers of these kinds, and waits until they can be used. @throws StorageError */

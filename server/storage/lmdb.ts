@@ -107,10 +107,13 @@ class LmdbStorage implements StorageDriver {
     return lmdbArchive<T>(access, host, store)
   }
 
-  async purgeUser(host: string, user: string): Promise<void> {
+  async purgeUser(host: string, user: string, unlessIn?: string): Promise<void> {
     const prefix = encodeKey([check(host)])
     const suffix = encodeKey([check(user)])
+    const keeps =
+      unlessIn === undefined ? undefined : encodeKey([...storePath(host, 'keyval', unlessIn), user])
     const removeSome = (): number => {
+      if (keeps !== undefined && this.#db.get(keeps) !== undefined) return 0
       const keys: Buffer[] = []
       for (const store of this.#children(prefix)) {
         const start = Buffer.concat([store, suffix])

@@ -83,8 +83,10 @@ export function redisArchive<T>(access: ArchiveAccess, store: string): ArchiveSt
       let removed = 0
       for (;;) {
         const ids = await idsOf(user, query, BATCH)
-        if (ids.length === 0) return removed
-        removed += await remove(user, ids)
+        const gone = await remove(user, ids)
+        // Another process may remove the same. Of ids without entries, as Redis throws keys away, there would be no end.
+        if (gone === 0) return removed
+        removed += gone
       }
     },
     remove,

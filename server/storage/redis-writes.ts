@@ -36,7 +36,7 @@ export type Change =
   | { readonly kind: 'update'; readonly store: string; readonly change: (old: unknown) => unknown }
   | { readonly kind: 'map'; readonly store: string; readonly entries: readonly (readonly [string, Text])[] }
   | ArchiveChange
-  | { readonly kind: 'purge' }
+  | { readonly kind: 'purge'; readonly unlessIn: string | undefined }
 
 /** `undefined`: there is nothing. */
 type Text = string | undefined
@@ -85,8 +85,11 @@ export class RedisWrites {
       const purge = queue.findIndex(({ change }) => change.kind === 'purge')
       const group = queue.splice(0, purge === -1 ? queue.length : Math.max(purge, 1))
       try {
-        if (group[0]?.change.kind === 'purge') await this.#purge(keys, group[0])
-        else await this.#write(keys, group)
+        const { change, resolve } = group[0]!
+        if (change.kind === 'purge') {
+          await this.#purge(keys, change.unlessIn)
+          resolve(undefined)
+        } else await this.#write(keys, group)
       } catch (error) {
         // Those that are settled already do not mind.
         for (const { reject } of group) reject(error)
@@ -118,9 +121,11 @@ export class RedisWrites {
     }
   }
 
-  async #purge(keys: UserKeys, { resolve }: Waiting): Promise<void> {
+  async #purge(keys: UserKeys, unlessIn: string | undefined): Promise<void> {
+    const keeps = unlessIn === undefined ? undefined : storeField('keyval', unlessIn)
     let fields = await this.#redis.hkeys(keys.stores)
     for (let attempt = 1; fields.length > 0; attempt++) {
+      if (keeps !== undefined && fields.includes(keeps)) return
       const stores = fields.map(readStoreField).filter((store) => store !== undefined)
       if (stores.length !== fields.length) {
         throw new StorageError('corrupt', `the key ${keys.stores} has a field that is not ours`)
@@ -131,11 +136,10 @@ export class RedisWrites {
       const parts = archives.flatMap(({ store }) => keys.archive(store))
       const names = [keys.user ?? '', ...fields]
       const current = await this.#redis.run(PURGE, [keys.stores, ...indexes, ...maps, ...parts], names)
-      if (current === null) break
+      if (current === null) return
       fields = current as string[]
       await this.#again(attempt)
     }
-    resolve(undefined)
   }
 
   /** Somebody else was quicker. */

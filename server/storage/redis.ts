@@ -141,9 +141,9 @@ export class RedisStorage implements StorageDriver {
     return redisArchive<T>(access, store)
   }
 
-  async purgeUser(host: string, user: string): Promise<void> {
+  async purgeUser(host: string, user: string, unlessIn?: string): Promise<void> {
     checkName(host)
-    await this.#write(host, user, { kind: 'purge' })
+    await this.#write(host, user, { kind: 'purge', unlessIn })
   }
 
   close(): Promise<void> {

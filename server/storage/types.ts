@@ -106,8 +106,12 @@ export interface StorageDriver {
   openKeyval<T>(host: string, store: string): KeyvalStore<T>
   openMap<T>(host: string, store: string): MapStore<T>
   openArchive<T>(host: string, store: string): ArchiveStore<T>
-  /** Removes everything that the user has in any store of the host, at once. */
-  purgeUser(host: string, user: string): Promise<void>
+  /**
+   * Removes everything that the user has in any store of the host, at once.
+   *
+   * @param unlessIn a keyval store: nothing is removed if the user has something in it, by then
+   */
+  purgeUser(host: string, user: string, unlessIn?: string): Promise<void>
   /**
    * Waits until it can be read and written, where that takes a while after it was opened.
    *

@@ -1,7 +1,7 @@
 /** Client mode: an account sees and revokes what it has delegated (rule U5, XEP-0355 §6). */
 
 import type { Element } from '@xmpp/xml'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { TestStream } from '../shared/client.ts'
 import { conditionOf, errorLines, newId, unreadRequests } from '../shared/delegation.ts'
 import {
@@ -25,6 +25,7 @@ import {
   untold,
 } from '../shared/delegation-client.ts'
 import { USUAL_PLUGINS } from '../shared/server.ts'
+import { describeStored } from '../shared/server-storages.ts'
 
 const NS_COMMANDS = 'http://jabber.org/protocol/commands'
 const NODE = 'urn:xmpp:delegation:2#configure'
@@ -65,7 +66,7 @@ function offered(command: Element): string[] {
   return options.map((option) => option.getChildText('value')!)
 }
 
-describe('U5: urn:xmpp:delegation:2#configure', () => {
+describeStored('U5: urn:xmpp:delegation:2#configure', () => {
   it('U5: is a command of the host for its own accounts', async () => {
     const items = await juliet.ask(
       `<iq type='get' id='items' to='${HOST}'><query xmlns='http://jabber.org/protocol/disco#items' node='${NS_COMMANDS}'/></iq>`,

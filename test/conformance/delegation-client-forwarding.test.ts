@@ -37,6 +37,7 @@ import {
   unreadQuestions,
   untold,
 } from '../shared/delegation-client.ts'
+import { describeStored } from '../shared/server-storages.ts'
 
 let scene: Scene
 let juliet: TestStream
@@ -52,7 +53,7 @@ async function open(options: Record<string, unknown> = {}): Promise<void> {
 async function reload(options: Record<string, unknown>): Promise<void> {
   const { server } = scene.server
   const settings = Object.fromEntries(
-    ['storage', 'data_path', 'interfaces', 'c2s_ports', 'component_ports', 'modules_enabled']
+    ['storage', 'redis', 'data_path', 'interfaces', 'c2s_ports', 'component_ports', 'modules_enabled']
       .concat('c2s_require_encryption', 'allow_unencrypted_plain_auth', 'default_iteration_count')
       .map((name) => [name, server.config.get('*', name)]),
   )
@@ -199,7 +200,7 @@ async function madeAnew(username: string): Promise<void> {
   await accounts.update(username, (old) => ({ ...old!, created: old!.created + 10 }))
 }
 
-describe('U5: how long a grant lasts', () => {
+describeStored('U5: how long a grant lasts', () => {
   it("U5: it ends with the account's last session, and the entity is told", async () => {
     await open()
     const garden = await client(scene, `${JULIET}/garden`)
@@ -284,7 +285,7 @@ describe('U5: how long a grant lasts', () => {
   })
 })
 
-describe("U6: an admin's delegation wins", () => {
+describeStored("U6: an admin's delegation wins", () => {
   it('U6: of the same namespace, and it is not asked for', async () => {
     await open({ delegations: { [NS]: { jid: RIVAL } } })
     const rival = await component(scene, RIVAL)

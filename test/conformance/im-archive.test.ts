@@ -1,12 +1,13 @@
 /** Message archives over real sockets (XEP-0313, XEP-0059, XEP-0359). */
 
 import type { Element } from '@xmpp/xml'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { ServerOptions } from '../../server/index.ts'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import type { KeptStanza, ServerOptions } from '../../server/index.ts'
 import { ChosenStorage } from '../../server/storage/chosen.ts'
 import type { ArchiveStore } from '../../server/storage/index.ts'
 import { connectComponent, login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
+import { ALL_STORAGES, describeStoredIn } from '../shared/server-storages.ts'
 
 const HOST = 'capulet.lit'
 const JULIET = `juliet@${HOST}`
@@ -103,7 +104,7 @@ const conditionOf = (iq: Element) => iq.getChild('error')?.getChildElements()[0]
 const stanzaIdOf = (message: Element) =>
   message.getChildren('stanza-id', SID).map(({ attrs }) => [attrs['by'], attrs.id])
 
-describe('archiving', () => {
+describeStoredIn(ALL_STORAGES, 'archiving', () => {
   it('§5.1: both sides have what was said, with the time when it was', async () => {
     const before = Date.now()
     await say(romeo, JULIET, 'm1', '<body>&lt;3</body>')
@@ -179,7 +180,39 @@ describe('archiving', () => {
   })
 })
 
-describe('queries', () => {
+describeStoredIn(ALL_STORAGES, 'archive_expires_after', () => {
+  it('what is older is removed, of every account, and nothing else', async () => {
+    await stop()
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    try {
+      const modules_enabled = [...USUAL_PLUGINS, 'mam']
+      await start({ modules_enabled, archive_expires_after: 86_400, archive_cleanup_interval: 10 })
+      await say(romeo, JULIET, 'new')
+      const archive = server.server.storage.openArchive<KeptStanza>(HOST, 'archive')
+      const [entry] = (await archive.find('juliet', {}, 1)).entries
+      const old = Date.now() - 2 * 86_400_000
+      // More than are removed at once.
+      await Promise.all(
+        Array.from({ length: 1100 }, (_, i) =>
+          archive.append('juliet', entry!.value, old + i, `${i % 3}@b.lit`),
+        ),
+      )
+      await archive.append('nurse', entry!.value, old, ROMEO)
+      vi.advanceTimersByTime(11_000)
+      await expect.poll(() => archive.count('juliet', {})).toBe(1)
+      await expect.poll(() => archive.count('nurse', {})).toBe(0)
+      expect(await archive.count('juliet', { with: '1@b.lit' })).toBe(0)
+      expect((await query(juliet)).messages).toEqual(['new'])
+      const users: string[] = []
+      for await (const user of archive.users()) users.push(user)
+      expect(users.sort()).toEqual(['juliet', 'romeo'])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+})
+
+describeStoredIn(ALL_STORAGES, 'queries', () => {
   /** Ten messages with each of two; their ids in the archive. */
   async function filled(): Promise<string[]> {
     for (let i = 0; i < 20; i++) {
@@ -223,6 +256,11 @@ describe('queries', () => {
     expect((await query(romeo, field('with', `${NURSE}/kitchen`))).messages).toEqual([])
     expect((await query(juliet, field('with', romeo.jid))).messages).toHaveLength(10)
     expect((await query(juliet, field('with', `${ROMEO}/garden`))).messages).toEqual([])
+    // Of a full JID there are pages, too, the last of which says so.
+    const one = await query(juliet, field('with', romeo.jid), '<max>3</max>')
+    expect([one.messages, one.complete]).toEqual([numbered(0, 2, 4), false])
+    const rest = await query(juliet, field('with', romeo.jid), `<max>7</max><after>${one.ids[2]}</after>`)
+    expect([rest.messages, rest.complete]).toEqual([numbered(6, 8, 10, 12, 14, 16, 18), true])
     const past = new Date(Date.now() - 3_600_000).toISOString()
     const future = new Date(Date.now() + 3_600_000).toISOString()
     expect((await query(romeo, field('end', past))).messages).toEqual([])
@@ -351,13 +389,10 @@ async function prefs(stream: TestStream, content?: string, policy = 'always'): P
   )
 }
 
-describe.each([
-  ['without offline', { modules_enabled: [...USUAL_PLUGINS, 'mam'] }],
-  [
-    'where nothing may wait',
-    { modules_enabled: [...USUAL_PLUGINS, 'mam', 'offline'], offline_max_messages: 0 },
-  ],
-])('RFC 6121 §8.5.2.2.1: to who is not there, %s', (_, options) => {
+function toWhoIsNotThere(options: {
+  modules_enabled: readonly string[]
+  offline_max_messages?: number
+}): void {
   beforeEach(async () => {
     await stop()
     await start(options)
@@ -405,9 +440,20 @@ describe.each([
     await say(romeo, NURSE, 'm1')
     await expect.poll(errors).toEqual(['m1: service-unavailable'])
   })
-})
+}
 
-describe('preferences', () => {
+for (const [what, options] of [
+  ['without offline', { modules_enabled: [...USUAL_PLUGINS, 'mam'] }],
+  [
+    'where nothing may wait',
+    { modules_enabled: [...USUAL_PLUGINS, 'mam', 'offline'], offline_max_messages: 0 },
+  ],
+] as const) {
+  const title = `RFC 6121 §8.5.2.2.1: to who is not there, ${what}`
+  describeStoredIn(ALL_STORAGES, title, () => toWhoIsNotThere(options))
+}
+
+describeStoredIn(ALL_STORAGES, 'preferences', () => {
   it('XEP-0441: say with whom messages are archived', async () => {
     expect((await prefs(juliet)).getChild('prefs')!.attrs['default']).toBe('always')
     const answer = await prefs(juliet, `<always><jid>${NURSE}</jid></always><never/>`, 'never')

@@ -1,11 +1,12 @@
 /** Blocking over real sockets (XEP-0191). */
 
 import type { Element } from '@xmpp/xml'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { ChosenStorage } from '../../server/storage/chosen.ts'
 import { type KeyvalStore, StorageError } from '../../server/storage/index.ts'
 import { login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
+import { ALL_STORAGES, describeStoredIn } from '../shared/server-storages.ts'
 
 const HOST = 'capulet.lit'
 const OTHER = 'montague.lit'
@@ -80,7 +81,7 @@ async function couple(): Promise<{ juliet: TestStream; romeo: TestStream }> {
   return { juliet, romeo }
 }
 
-describe('the list', () => {
+describeStoredIn(ALL_STORAGES, 'the list', () => {
   it('§3.1 to §3.4: is changed, told, and kept', async () => {
     const juliet = await connect(`${JULIET}/balcony`)
     const chamber = await connect(`${JULIET}/chamber`)
@@ -127,7 +128,7 @@ describe('the list', () => {
   })
 })
 
-describe('who is blocked', () => {
+describeStoredIn(ALL_STORAGES, 'who is blocked', () => {
   it('§3.6: reaches the account no more than one that there is not', async () => {
     const { juliet, romeo } = await couple()
     await change(juliet, 'block', ROMEO)

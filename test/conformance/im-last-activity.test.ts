@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
+import { ALL_STORAGES, describeStoredIn } from '../shared/server-storages.ts'
 
 const HOST = 'capulet.lit'
 const JULIET = `juliet@${HOST}`
@@ -41,7 +42,7 @@ async function seenBy(stream: TestStream, to?: string): Promise<string> {
   return `${query?.attrs.seconds === '0' ? 'now' : 'before'} ${query?.getText()}`
 }
 
-describe('last activity', () => {
+describeStoredIn(ALL_STORAGES, 'last activity', () => {
   it('§3: the subscribed learn when an account was last there, with its last status', async () => {
     const juliet = await login(server.c2sPort, `${JULIET}/balcony`)
     romeo.send(`<presence type='subscribe' to='${JULIET}'/>`)

@@ -1,8 +1,9 @@
 /** Messages for accounts that nobody is there for (XEP-0160). */
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
+import { ALL_STORAGES, describeStoredIn } from '../shared/server-storages.ts'
 
 const HOST = 'capulet.lit'
 const JULIET = `juliet@${HOST}`
@@ -42,7 +43,7 @@ const write = (id: string, content = `<body>${id}</body>`, attrs = `type='chat'`
 const got = (stream: TestStream) =>
   stream.received.filter(({ name }) => name === 'message').map(({ attrs }) => attrs.id)
 
-describe('offline messages', () => {
+describeStoredIn(ALL_STORAGES, 'offline messages', () => {
   it('§2: are kept, and given with the time when they came to the next resource that takes messages', async () => {
     const before = Math.floor(Date.now() / 1000) * 1000
     write('m1', '<body>&lt;3 &amp; more</body>')

@@ -1,8 +1,9 @@
 /** What accounts keep at the server: private XML (XEP-0049) and vCards (XEP-0054). */
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
+import { ALL_STORAGES, describeStoredIn } from '../shared/server-storages.ts'
 
 const HOST = 'capulet.lit'
 const JULIET = `juliet@${HOST}`
@@ -36,7 +37,7 @@ function conditionOf(answer: Awaited<ReturnType<typeof iq>>): string | undefined
   return answer.getChild('error')?.getChildElements()[0]?.getName()
 }
 
-describe('private XML storage', () => {
+describeStoredIn(ALL_STORAGES, 'private XML storage', () => {
   const query = (content: string) => `<query xmlns='${PRIVATE}'>${content}</query>`
   const stored = async (stream: TestStream, element: string) =>
     (await iq(stream, 'get', query(element))).getChild('query', PRIVATE)?.children.join('')
@@ -122,7 +123,7 @@ describe('private XML storage', () => {
   })
 })
 
-describe('vCards', () => {
+describeStoredIn(ALL_STORAGES, 'vCards', () => {
   const CARD = `<vCard xmlns="vcard-temp"><FN>Juliet &amp; Co</FN><N><FAMILY>Capulet</FAMILY></N></vCard>`
   const ask = `<vCard xmlns='vcard-temp'/>`
 

@@ -1,11 +1,12 @@
 /** In-band registration over real sockets (XEP-0077). */
 
 import type { Element } from '@xmpp/xml'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { login, TestStream } from '../shared/client.ts'
 import { redisAvailable, type SingleRedis, startRedis } from '../shared/peers/redis.ts'
 import { describePeer } from '../shared/require.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
+import { describeStored } from '../shared/server-storages.ts'
 import { opened, secured, startTls, troubles } from '../shared/streams.ts'
 
 const HOST = 'capulet.lit'
@@ -84,7 +85,7 @@ const canLogIn = (jid: string, password = 'pw') =>
     () => false,
   )
 
-describe('accounts that are made (§3.1)', () => {
+describeStored('accounts that are made (§3.1)', () => {
   beforeEach(() => start({ allow_registration: true }))
 
   it('§7: are offered as a stream feature, until somebody has authenticated', async () => {
@@ -207,7 +208,7 @@ describe('accounts that are made (§3.1)', () => {
   })
 })
 
-describe('accounts that are not made', () => {
+describeStored('accounts that are not made', () => {
   it('by default: there is no feature, and service-unavailable (§3.1)', async () => {
     await start()
     const stream = await stranger()
@@ -243,7 +244,7 @@ describe('accounts that are not made', () => {
   })
 })
 
-describe('limits', () => {
+describeStored('limits', () => {
   const limited = { allow_registration: true, registration_allowlist: [] }
 
   it('§3.1.1: so many accounts are made from one address, whatever the stream', async () => {
@@ -289,7 +290,7 @@ describe('limits', () => {
   })
 })
 
-describe('more fields', () => {
+describeStored('more fields', () => {
   beforeEach(() => start({ allow_registration: true, additional_registration_fields: ['email+', 'nick'] }))
 
   it('§3.1: are asked for, and kept', async () => {
@@ -304,7 +305,7 @@ describe('more fields', () => {
   })
 })
 
-describe('who has an account (§3.3)', () => {
+describeStored('who has an account (§3.3)', () => {
   beforeEach(() => start())
 
   it('§3.1: is told so', async () => {
@@ -385,7 +386,7 @@ describe('who has an account (§3.3)', () => {
   })
 })
 
-describe('an account that is removed (§3.2)', () => {
+describeStored('an account that is removed (§3.2)', () => {
   beforeEach(() => start())
 
   it('gets its answer, then not-authorized, at all sessions', async () => {

@@ -4,9 +4,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Element } from '@xmpp/xml'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer } from '../shared/server.ts'
+import { describeStored } from '../shared/server-storages.ts'
 
 const HOST = 'capulet.lit'
 const JULIET = `juliet@${HOST}`
@@ -54,7 +55,7 @@ afterEach(async () => {
   await server.stop()
 })
 
-describe('roster get and set', () => {
+describeStored('roster get and set', (lasting) => {
   it('§2.1.3: a new account has an empty roster', async () => {
     expect(await get(await connect(JULIET))).toEqual([])
   })
@@ -165,7 +166,7 @@ describe('roster get and set', () => {
     await server.stop()
     const folder = mkdtempSync(join(tmpdir(), 'legate-roster-'))
     try {
-      const options = { virtualHosts: { [HOST]: {} }, storage: 'internal', data_path: folder }
+      const options = { virtualHosts: { [HOST]: {} }, ...lasting, data_path: folder }
       server = await startServer(options, [JULIET, ROMEO])
       const romeo = await connect(ROMEO, true)
       await set(romeo, `<item jid='${JULIET}' name='J'><group>é</group></item>`)

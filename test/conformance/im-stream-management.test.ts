@@ -6,6 +6,7 @@ import type { ServerOptions } from '../../server/config/index.ts'
 import { Stanza, type StanzaEvent } from '../../server/index.ts'
 import { login, TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
+import { describeStored } from '../shared/server-storages.ts'
 import { authenticate, type ManagedClient, manage, resume, SM, until } from '../shared/stream-management.ts'
 
 const HOST = 'capulet.lit'
@@ -269,7 +270,7 @@ describe('stream management', () => {
   })
 })
 
-describe('resumption', () => {
+describeStored('resumption', () => {
   beforeEach(() => start())
 
   it.each(['cut', 'half-closed'])(
@@ -534,7 +535,7 @@ describe('resumption', () => {
   })
 })
 
-describe('the end of a session that waits', () => {
+describeStored('the end of a session that waits', (lasting) => {
   const HIBERNATION = 1
 
   it('§5: after its time it is gone; what waits is kept or answered, and h is told who comes too late', async () => {
@@ -719,7 +720,7 @@ describe('the end of a session that waits', () => {
   })
 
   it('when the server stops, what waits is kept', async () => {
-    await start({ storage: 'internal' })
+    await start(lasting)
     const { config } = server.server
     const waiting = await juliet('waiting')
     await cut(waiting)

@@ -1,7 +1,7 @@
 /** Rosters for privileged entities (XEP-0356 §4). */
 
 import type { Element } from '@xmpp/xml'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, expect, it } from 'vitest'
 import { connectComponent, login, type TestStream } from '../shared/client.ts'
 import { conditionOf, newId } from '../shared/delegation.ts'
 import {
@@ -16,6 +16,7 @@ import {
   ROMEO,
 } from '../shared/privilege.ts'
 import { startServer, type TestServer } from '../shared/server.ts'
+import { describeStored } from '../shared/server-storages.ts'
 
 const NS_ROSTER = 'jabber:iq:roster'
 const endings: (() => Promise<unknown>)[] = []
@@ -63,7 +64,7 @@ const itemsIn = (iq: Element) =>
     .getChildren('item')
     .map((item) => ({ ...item.attrs, groups: item.getChildren('group').map((group) => group.getText()) }))
 
-describe('XEP-0356 §4.3: the roster of an account', () => {
+describeStored('XEP-0356 §4.3: the roster of an account', () => {
   it('the server answers as it would have answered the account', async () => {
     const { pubsub, juliet } = await scene({ roster: 'both' })
     await juliet.ask(
@@ -151,7 +152,7 @@ describe('XEP-0356 §4.3: the roster of an account', () => {
   })
 })
 
-describe('XEP-0356 §4.4: roster pushes', () => {
+describeStored('XEP-0356 §4.4: roster pushes', () => {
   it('are sent for every new, changed and removed item, from the account’s bare JID', async () => {
     const { pubsub, juliet } = await scene({ roster: 'get' })
     const change = (item: string) =>

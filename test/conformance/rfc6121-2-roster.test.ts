@@ -11,7 +11,7 @@
  * rfc6121-2.6-versions.test.ts; subscriptions of what is deleted, in each state: rfc6121-3-states.test.ts.
  */
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { connectComponent, login, type TestStream } from '../shared/client.ts'
 import {
   enter,
@@ -29,6 +29,7 @@ import {
   taken,
 } from '../shared/im-client.ts'
 import { startServer, type TestServer } from '../shared/server.ts'
+import { describeStored } from '../shared/server-storages.ts'
 
 const HOST = 'capulet.lit'
 const JULIET = `juliet@${HOST}`
@@ -65,7 +66,7 @@ afterEach(async () => {
   await server.stop()
 })
 
-describe('2.1 syntax', () => {
+describeStored('2.1 syntax', () => {
   it('2.1.1 the version is the server’s to make, whatever a client sends', async () => {
     const juliet = await connect(JULIET)
     const answer = await juliet.ask(
@@ -182,7 +183,7 @@ describe('2.1 syntax', () => {
   })
 })
 
-describe('2.2 to 2.5 getting, adding, updating, deleting', () => {
+describeStored('2.2 to 2.5 getting, adding, updating, deleting', () => {
   it('2.2 pushes go to resources that have asked for the roster, available or not, and to no others', async () => {
     const connected = await connect(`${JULIET}/connected`, '')
     const available = await connect(`${JULIET}/available`)

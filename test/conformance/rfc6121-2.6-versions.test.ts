@@ -8,7 +8,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, expect, it } from 'vitest'
 import type { StoredRoster } from '../../plugins/roster/index.ts'
 import { login, TestStream } from '../shared/client.ts'
 import {
@@ -26,6 +26,7 @@ import {
 import { redisAvailable, type SingleRedis, startRedis } from '../shared/peers/redis.ts'
 import { describePeer } from '../shared/require.ts'
 import { startServer, type TestServer } from '../shared/server.ts'
+import { describeStored } from '../shared/server-storages.ts'
 
 const HOST = 'capulet.lit'
 const JULIET = `juliet@${HOST}`
@@ -103,7 +104,7 @@ async function fill(stream: TestStream, count: number): Promise<void> {
 const remove = (stream: TestStream, jid: string) =>
   setRoster(stream, `<item jid='${jid}' subscription='remove'/>`)
 
-describe('2.6 roster versioning', () => {
+describeStored('2.6 roster versioning', (lasting) => {
   it('2.6.1 is announced to who has authenticated, and to nobody before', async () => {
     const server = await start()
     const stream = await TestStream.connect(server.c2sPort)
@@ -243,7 +244,7 @@ describe('2.6 roster versioning', () => {
   it('2.6.3 versions outlive a restart', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'legate-versions-'))
     try {
-      const options = { storage: 'internal', data_path: folder }
+      const options = { ...lasting, data_path: folder }
       const juliet = await connect(await start(options), JULIET)
       await fill(juliet, 6)
       const cache = await new Cache().whole(juliet)

@@ -17,6 +17,7 @@ import {
   stateIn,
 } from '../shared/im-client.ts'
 import { startServer, type TestServer } from '../shared/server.ts'
+import { describeStored } from '../shared/server-storages.ts'
 
 const HOST = 'capulet.lit'
 const CONTACTS = `contacts.${HOST}`
@@ -193,17 +194,6 @@ let server: TestServer
 let contacts: TestStream
 let users = 0
 
-beforeAll(async () => {
-  const components = { [CONTACTS]: { component_secret: 'secret' } }
-  server = await startServer({ virtualHosts: { [HOST]: {} }, components })
-  contacts = await connectComponent(server.componentPort, CONTACTS)
-})
-
-afterAll(async () => {
-  await contacts.destroy()
-  await server.stop()
-})
-
 /** An account with a contact in some state. */
 class Scene {
   readonly user: TestStream
@@ -265,7 +255,7 @@ function shownOf(state: string): string {
   return `${STATES[state]!.shown}${STATES[state]!.pendingIn ? '+in' : ''}`
 }
 
-describe.each(Object.entries(OUTBOUND))('%s outbound', (section, { type, rows }) => {
+function outbound(section: string, { type, rows }: (typeof OUTBOUND)[string]): void {
   for (const [before, routed, after = before] of rows) {
     for (const isItem of variants(before)) {
       const who = isItem ? '' : ', a contact that is not on the roster'
@@ -291,9 +281,9 @@ describe.each(Object.entries(OUTBOUND))('%s outbound', (section, { type, rows })
       })
     }
   }
-})
+}
 
-describe.each(Object.entries(INBOUND))('%s inbound', (section, { type, rows }) => {
+function inbound(section: string, { type, rows }: (typeof INBOUND)[string]): void {
   for (const [before, delivered, after = before] of rows) {
     for (const isItem of variants(before)) {
       const who = isItem ? '' : ', a contact that is not on the roster'
@@ -325,4 +315,20 @@ describe.each(Object.entries(INBOUND))('%s inbound', (section, { type, rows }) =
       })
     }
   }
+}
+
+describeStored('the states of a subscription', () => {
+  beforeAll(async () => {
+    const components = { [CONTACTS]: { component_secret: 'secret' } }
+    server = await startServer({ virtualHosts: { [HOST]: {} }, components })
+    contacts = await connectComponent(server.componentPort, CONTACTS)
+  })
+
+  afterAll(async () => {
+    await contacts.destroy()
+    await server.stop()
+  })
+
+  describe.each(Object.entries(OUTBOUND))('%s outbound', outbound)
+  describe.each(Object.entries(INBOUND))('%s inbound', inbound)
 })

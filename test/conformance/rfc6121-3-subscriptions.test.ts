@@ -16,7 +16,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Element } from '@xmpp/xml'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { connectComponent, type TestStream } from '../shared/client.ts'
 import {
   enter,
@@ -32,6 +32,7 @@ import {
   taken,
 } from '../shared/im-client.ts'
 import { startServer, type TestServer } from '../shared/server.ts'
+import { describeStored } from '../shared/server-storages.ts'
 
 const HOST = 'capulet.lit'
 const JULIET = `juliet@${HOST}`
@@ -73,7 +74,7 @@ afterEach(async () => {
   await server.stop()
 })
 
-describe('3.1 requesting a subscription', () => {
+describeStored('3.1 requesting a subscription', (lasting) => {
   it.each(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed'])(
     '3 a client’s "%s" goes out from its bare JID',
     async (type) => {
@@ -180,7 +181,7 @@ describe('3.1 requesting a subscription', () => {
     const folder = mkdtempSync(join(tmpdir(), 'legate-requests-'))
     try {
       await server.stop()
-      const options = { virtualHosts: { [HOST]: {} }, storage: 'internal', data_path: folder }
+      const options = { virtualHosts: { [HOST]: {} }, ...lasting, data_path: folder }
       server = await startServer(options, [JULIET, ROMEO])
       const romeo = await connect(ROMEO)
       const content = `<status>a &lt; b</status><nick xmlns='http://jabber.org/protocol/nick'>R</nick>`
@@ -272,7 +273,7 @@ describe('3.1 requesting a subscription', () => {
   })
 })
 
-describe('3.2 cancelling, 3.3 unsubscribing', () => {
+describeStored('3.2 cancelling, 3.3 unsubscribing', () => {
   it('3.2.1 3.2.2 who may not see the account any more sees it go, and then is told', async () => {
     const [one, two] = [await connect(`${JULIET}/one`), await connect(`${JULIET}/two`)]
     const [romeo, connected] = [await connect(ROMEO), await connect(`${ROMEO}/connected`, '')]

@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Element } from '@xmpp/xml'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { login, TestStream } from '../shared/client.ts'
 import {
   enter,
@@ -23,6 +23,7 @@ import {
   taken,
 } from '../shared/im-client.ts'
 import { startServer, type TestServer } from '../shared/server.ts'
+import { describeStored } from '../shared/server-storages.ts'
 
 const HOST = 'capulet.lit'
 const JULIET = `juliet@${HOST}`
@@ -50,7 +51,7 @@ afterEach(async () => {
   await server.stop()
 })
 
-describe('3.4 pre-approval', () => {
+describeStored('3.4 pre-approval', (lasting) => {
   it('3.4 is announced to who has authenticated', async () => {
     const stream = await TestStream.connect(server.c2sPort)
     streams.push(stream)
@@ -102,7 +103,7 @@ describe('3.4 pre-approval', () => {
     const folder = mkdtempSync(join(tmpdir(), 'legate-approvals-'))
     try {
       await server.stop()
-      const options = { virtualHosts: { [HOST]: {} }, storage: 'internal', data_path: folder }
+      const options = { virtualHosts: { [HOST]: {} }, ...lasting, data_path: folder }
       server = await startServer(options, [JULIET, ROMEO])
       const juliet = await connect(JULIET)
       sendPresence(juliet, 'subscribed', ROMEO)

@@ -22,6 +22,7 @@ import {
   taken,
 } from '../shared/im-client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
+import { describeStored } from '../shared/server-storages.ts'
 
 const HOST = 'capulet.lit'
 const OTHER = 'montague.lit'
@@ -108,7 +109,7 @@ describe('4.3 a client’s probes', () => {
   })
 })
 
-describe('4.3.1 the server’s probes', () => {
+describeStored('4.3.1 the server’s probes', () => {
   it('4.3.1 go out with initial presence, from the bare JID to the bare JID, to who is seen', async () => {
     const juliet = await connect(JULIET)
     sendPresence(juliet, 'subscribe', FRIEND)
@@ -142,7 +143,7 @@ describe('4.3.1 the server’s probes', () => {
   })
 })
 
-describe('4.3.2 answers', () => {
+describeStored('4.3.2 answers', () => {
   it('4.3.2 #1 who may not see the account is told "unsubscribed" by its bare JID, as of one that is not', async () => {
     const juliet = await connect(JULIET)
     for (const to of [JULIET, juliet.jid, `${JULIET}/gone`, NOBODY, `${NOBODY}/x`]) {

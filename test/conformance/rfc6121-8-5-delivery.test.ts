@@ -4,6 +4,7 @@ import type { Element } from '@xmpp/xml'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
+import { describeStoredIn } from '../shared/server-storages.ts'
 import { conditionOf, troubles } from '../shared/streams.ts'
 
 const HOST = 'capulet.lit'
@@ -57,12 +58,7 @@ async function whoGot(fits: (element: Element) => boolean): Promise<string[]> {
   return names
 }
 
-describe.each([
-  ['offline', ['offline']],
-  ['offline, carbons and an archive', ['offline', 'carbons', 'mam']],
-  ['an archive', ['mam']],
-  ['neither', []],
-])('§8.5.4: the table of messages, with %s', (_name, plugins) => {
+function messages(plugins: string[]): void {
   const SITUATIONS: Record<string, { user: string; match?: string[] }> = {
     'account does not exist': { user: 'nobody' },
     'account exists, but no active resources': { user: 'absent' },
@@ -185,7 +181,18 @@ describe.each([
       }
     }
   })
-})
+}
+
+describe.each([
+  ['offline', ['offline']],
+  ['offline, carbons and an archive', ['offline', 'carbons', 'mam']],
+  ['an archive', ['mam']],
+  ['neither', []],
+])('§8.5.4: the table of messages, with %s', (_name, plugins) => messages(plugins))
+
+describeStoredIn(['redis'], '§8.5.4: the table of messages, with offline, carbons and an archive', () =>
+  messages(['offline', 'carbons', 'mam']),
+)
 
 describe('IQs', () => {
   const X = "<x xmlns='urn:nobody'/>"

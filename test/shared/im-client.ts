@@ -8,6 +8,9 @@ export const NS_ROSTER = 'jabber:iq:roster'
 
 let ids = 0
 
+/** Those that have asked for their rosters. */
+const interested = new WeakSet<TestStream>()
+
 /** The bare JID of a stream, or of a JID. */
 export function bare(of: TestStream | string): string {
   return (typeof of === 'string' ? of : of.jid).split('/')[0]!
@@ -25,6 +28,7 @@ export async function enter(port: number, jid: string, presence = '<presence/>')
 /** The answer to a roster get. @param ver - the version that the client has kept */
 export function askRoster(stream: TestStream, ver?: string): Promise<Element> {
   const attribute = ver === undefined ? '' : ` ver='${ver}'`
+  interested.add(stream)
   return stream.ask(`<iq type='get' id='get${++ids}'><query xmlns='${NS_ROSTER}'${attribute}/></iq>`)
 }
 
@@ -93,8 +97,10 @@ export function taken(stream: TestStream): string[] {
 export async function settled(host: string, ...streams: TestStream[]): Promise<void> {
   for (let times = 0; times < 2; times++) {
     for (const stream of streams) {
-      if (stream.jid.includes('@')) await stream.settled()
-      else await componentSettled(stream, host)
+      if (!stream.jid.includes('@')) await componentSettled(stream, host)
+      // It comes after what others have changed in it.
+      else if (interested.has(stream)) await getRoster(stream)
+      else await stream.settled()
     }
   }
 }

@@ -1,8 +1,8 @@
-/** Starts servers for tests: in this process, in memory, on free ports of the loopback interface. */
+/** Starts servers for tests: in this process, on free ports, in memory or where `describeStored` says. */
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { Writable } from 'node:stream'
 import { configFromObject, type ServerOptions } from '../../server/config/index.ts'
 import { createLogger } from '../../server/log.ts'
@@ -21,6 +21,17 @@ export interface TestServer {
   logged(words: string): Promise<string>
   addUser(jid: string, password?: string): Promise<void>
   stop(): Promise<void>
+}
+
+/** @param name - of what the server keeps: different for different data, the same after a restart */
+type StorageOptions = (name: string) => ServerOptions
+
+export const storageInMemory: StorageOptions = () => ({ storage: 'memory' })
+let usualStorage = storageInMemory
+
+/** What servers that are started from now on keep things in, if their options do not say it. */
+export function setUsualStorage(options: StorageOptions): void {
+  usualStorage = options
 }
 
 /**
@@ -48,7 +59,7 @@ export async function startServer(options: ServerOptions, users: string[] = []):
     },
   })
   const config = configFromObject({
-    storage: 'memory',
+    ...(options.storage === undefined ? usualStorage(basename(String(options.data_path ?? folder))) : {}),
     data_path: folder,
     interfaces: ['127.0.0.1'],
     local_interfaces: ['127.0.0.1'],

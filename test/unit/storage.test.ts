@@ -268,6 +268,26 @@ function behavesAsStorage(kind: string, open: () => Promise<StorageDriver>): voi
     expect(await collect(storage.openMap('montague.lit', 'roster').users())).toHaveLength(5)
   })
 
+  it('purges nobody who has something in the store that is named, by the time that it would be', async () => {
+    const accounts = storage.openKeyval<number>(HOST, 'accounts')
+    const cards = storage.openKeyval<number>(HOST, 'vcard')
+    for (const user of ['juliet', 'romeo', 'nurse']) await cards.set(user, 1)
+    await accounts.set('juliet', 1)
+    await accounts.set('romeo', 1)
+    await Promise.all([
+      accounts.set('romeo', undefined),
+      storage.purgeUser(HOST, 'romeo', 'accounts'),
+      storage.purgeUser(HOST, 'nurse', 'accounts'),
+      storage.purgeUser(HOST, 'juliet', 'accounts'),
+    ])
+    expect(await collect(cards.users())).toEqual(['juliet'])
+    // It is made again while the old one is still being taken away.
+    await Promise.all([accounts.set('nurse', 1), storage.purgeUser(HOST, 'nurse', 'accounts')])
+    expect(await accounts.get('nurse')).toBe(1)
+    await storage.purgeUser(HOST, 'nurse')
+    expect(await accounts.get('nurse')).toBeUndefined()
+  })
+
   it('after close, everything is refused', async () => {
     const keyval = storage.openKeyval<number>(HOST, 'test')
     const map = storage.openMap<number>(HOST, 'test')
