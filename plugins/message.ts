@@ -1,19 +1,18 @@
 /** Messages to accounts and their resources (RFC 6121 §8.5). */
 
 import {
+  appendDelay,
   bareOf,
   definePlugin,
   type EventPayload,
   errorReply,
-  lastDelay,
   localOf,
   type Module,
+  NS_DELAY,
   type Origin,
   type Resource,
   type Stanza,
   type StanzaEvent,
-  StreamSession,
-  withDelay,
 } from '../server/index.ts'
 
 declare module '../server/event-types.ts' {
@@ -71,32 +70,34 @@ function deliverInstead(module: Module, event: StanzaEvent, bare: string): unkno
 }
 
 /**
- * A message that a session has not acknowledged goes where it would have gone without that session; to nobody who
- * has it already.
+ * A message that a session has not acknowledged goes where it would have gone without that session.
  */
 function deliverElsewhere(module: Module, failure: EventPayload<'delivery/failure'>): unknown {
-  const { session, stanza, when, priority } = failure
+  const { session, stanza, when } = failure
   const { host } = module
   const { username, bareJid } = session
   if (stanza.attrs.type === 'groupchat') {
     return deliverToAccount(module, { origin: host, stanza, toSelf: false }, bareJid!)
   }
-  const others = recipients(module, username!)
-  if (stanza.attrs.to === bareJid && others.some((other) => hadIt(other, priority, when))) return true
-  const best = withHighestPriority(others)
-  const text = withDelay(stanza.toString(), host.name, when)
-  for (const other of best) other.sendText(text)
-  if (best.length > 0) return true
+  const best = withHighestPriority(recipients(module, username!))
+  if (best.length > 0) {
+    const late = delayed(stanza, host.name, when)
+    // It comes back from another process where they are gone.
+    if (best.length === 1) best[0]!.send(late)
+    else sendToAll(module, best, late)
+    return true
+  }
   return offer(module, { origin: host, stanza }, username!, () =>
     module.fireEvent('message/offline/handle', { origin: host, stanza, username: username!, when }),
   )
 }
 
-/** RFC 6121 §8.5.2.1.1: all with the highest priority have had it. */
-function hadIt(other: Resource, priority: number | undefined, when: number): boolean {
-  return (
-    other instanceof StreamSession && other.priority === priority && lastDelay(other.presence) + 1000 <= when
-  )
+/** A copy of a message with the time when it should have been delivered, if it does not say that already (XEP-0203). */
+function delayed(stanza: Stanza, from: string, when: number): Stanza {
+  const late = stanza.clone()
+  if (stanza.inner.includes(NS_DELAY)) return late
+  appendDelay(late, from, when)
+  return late
 }
 
 /** What has no resource of its own to go to (RFC 6121 §8.5.2). */

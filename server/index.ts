@@ -71,7 +71,7 @@ export type { Server } from './server.ts'
 export type { Origin, Peer, Resource, SessionType } from './session.ts'
 export { emptyAttributes } from './stanza/attributes.ts'
 export { endOfContent, endOfTag } from './stanza/cursor.ts'
-export { lastDelay, withDelay } from './stanza/delay.ts'
+export { appendDelay, withDelay } from './stanza/delay.ts'
 export * from './stanza/errors.ts'
 export {
   type FormField,
@@ -108,7 +108,8 @@ export type {
   StorageDriver,
 } from './storage/index.ts'
 export { StreamError, type StreamErrorCondition } from './stream/errors.ts'
-export { isStanzaText, Outlet } from './stream/outlet.ts'
+export { isStanzaText, Outlet, type Receipt } from './stream/outlet.ts'
+export { priorityDuring, rankedAnew } from './stream/ranks.ts'
 export { type StreamProfile, StreamSession } from './stream/session.ts'
 export type { Outline, OutlineElement } from './stream/shapes.ts'
 export type { StreamHeader, TokenizerLimits } from './stream/tokenizer.ts'

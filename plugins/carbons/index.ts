@@ -16,6 +16,7 @@ import {
   type StreamSession,
   writeElement,
 } from '../../server/index.ts'
+import { Answering, keyOf } from './answering.ts'
 import { isCopied } from './eligible.ts'
 
 /** Milliseconds that other processes have to hear of a resource. */
@@ -32,6 +33,14 @@ interface Copy {
   readonly except: readonly string[]
 }
 
+/** Something that a session has ended without, and which of the account's others may have a copy of. */
+interface Had {
+  readonly username: string
+  /** Milliseconds since 1970. */
+  readonly when: number
+  readonly key: string
+}
+
 /** Milliseconds that another process may take to say whether a resource there has had a copy. */
 const ASK_MS = 5000
 
@@ -43,6 +52,7 @@ export default definePlugin({
     const { cluster } = host.server
     /** Who wants copies, and since when in milliseconds since 1970. */
     const wanting = new WeakMap<StreamSession, number>()
+    const answering = new Answering()
     /** Ids that messages have in the archives of those who have sent them. */
     const sentIds = module.shared('mam/sent-ids', () => new WeakMap<Stanza, string>())
     const callName = `carbons ${host.name}`
@@ -73,16 +83,18 @@ export default definePlugin({
       copyHere(copy)
       cluster?.calls.tell(cluster.holdersOf(host, copy.username), callName, copy)
     }
-    /** Whether another resource here has had a copy of what was received at some time. */
-    const hadCopy = ({ username, when }: { username: string; when: number }): boolean => {
+    /** Whether another resource here has had a copy of what was received at some time. It answers for that now. */
+    const hadCopy = ({ username, when, key }: Had): boolean => {
       for (const session of host.accounts.get(username)?.sessions.values() ?? []) {
-        if (!session.destroyed && wanting.get(session)! < when) return true
+        if (session.destroyed || !(wanting.get(session)! < when)) continue
+        answering.add(session, key)
+        return true
       }
       return false
     }
     if (cluster !== undefined) {
       module.onUnload(cluster.calls.on(callName, (copy) => copyHere(copy as Copy)))
-      module.onUnload(cluster.calls.on(askName, (data) => hadCopy(data as Parameters<typeof hadCopy>[0])))
+      module.onUnload(cluster.calls.on(askName, (data) => hadCopy(data as Had)))
     }
 
     const sent = ({ origin, stanza }: StanzaEvent): undefined => {
@@ -128,13 +140,15 @@ export default definePlugin({
     module.hook('delivery/elsewhere', ({ session, stanza, when }) => {
       const { username } = session
       if (username === undefined || !isCopied(stanza, 'received')) return undefined
-      if (hadCopy({ username, when })) return true
+      const had: Had = { username, when, key: keyOf(stanza) }
+      if (hadCopy(had)) return true
       const holders = cluster?.holdersOf(host, username)
       if (cluster === undefined || holders === undefined || holders.size === 0) return undefined
       return cluster.calls
-        .ask(holders, askName, { username, when }, ASK_MS)
+        .ask(holders, askName, had, ASK_MS)
         .then((answers) => [...answers.values()].includes(true))
     })
+    module.hook('delivery/copy', ({ session, stanza }) => answering.has(session, stanza) || undefined)
   },
 })
 

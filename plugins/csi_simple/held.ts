@@ -1,6 +1,13 @@
 /** What is held back for a client while nobody looks at it. */
 
-import { detached, Outlet, payloadAttributes, type StreamSession, withDelay } from '../../server/index.ts'
+import {
+  detached,
+  Outlet,
+  payloadAttributes,
+  type Receipt,
+  type StreamSession,
+  withDelay,
+} from '../../server/index.ts'
 
 /** Characters that are held back at most. */
 const MOST_SIZE = 1 << 18
@@ -30,16 +37,17 @@ export class HeldBack extends Outlet {
     this.holding = holding
   }
 
-  write(text: string): void {
+  write(text: string, receipt?: Receipt): void {
     const { holding, session, held } = this
     if (this.open) {
-      this.pass(text)
+      this.pass(text, receipt)
       return
     }
-    if (holding.isImportant(session, text)) {
+    // What somebody waits for is not held back either.
+    if (receipt !== undefined || holding.isImportant(session, text)) {
       this.open = true
       this.flush()
-      this.pass(text)
+      this.pass(text, receipt)
       holding.flushing(session)
       return
     }

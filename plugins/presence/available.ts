@@ -9,6 +9,7 @@ import {
   type Host,
   type Module,
   NS_CLIENT,
+  rankedAnew,
   Stanza,
   type StanzaEvent,
   type StreamSession,
@@ -84,6 +85,7 @@ function becomeAvailable(
   const tookMessages = !isInitial && session.priority >= 0
   session.presence = withDelay(stanza, session.fullJid!, context.host.name)
   session.priority = priority
+  session.ranks = rankedAnew(session.ranks, priority)
   module.server.cluster?.availabilityChanged(session)
   send(context, session, stanza, roster)
   session.send(readdressed(stanza, session.fullJid!, session.fullJid))
@@ -121,6 +123,7 @@ function becomeUnavailable(
   const wasAvailable = session.presence !== undefined
   session.presence = undefined
   session.priority = 0
+  session.ranks = rankedAnew(session.ranks, undefined)
   context.module.server.cluster?.availabilityChanged(session)
   // RFC 6121 §4.6.3: who was never available is gone for those only that it has sent directed presence to.
   if (wasAvailable) send(context, session, stanza, roster)

@@ -2,7 +2,6 @@
 
 import {
   definePlugin,
-  lastDelay,
   NS_STANZA_ERRORS,
   type Stanza,
   type StanzaErrorCondition,
@@ -28,16 +27,17 @@ declare module '../../server/event-types.ts' {
     'smacks-ack-delayed': { readonly session: StreamSession }
     /** Whether another resource has had a message that a session has not acknowledged: true, or a promise of it. */
     'delivery/elsewhere': { readonly session: StreamSession; readonly stanza: Stanza; readonly when: number }
+    /** Whether a session that has not acknowledged the copy of a message is the one that answers for it. */
+    'delivery/copy': { readonly session: StreamSession; readonly stanza: Stanza }
     /**
-     * A session has ended without having acknowledged a message. Who takes it from there returns true, or a promise;
-     * `priority` is the session's, if it had it already at the time of the message.
+     * A session has ended without having acknowledged a message, and no other one has had it. Who takes it from there
+     * returns true, or a promise.
      */
     'delivery/failure': {
       readonly session: StreamSession
       readonly stanza: Stanza
       /** Milliseconds since 1970. */
       readonly when: number
-      readonly priority: number | undefined
     }
   }
 }
@@ -74,17 +74,8 @@ export default definePlugin({
       })
     }
 
-    // Before it becomes unavailable.
-    module.hook(
-      'resource-unbind',
-      ({ session }) => {
-        const stream = streams.of(session)
-        if (stream !== undefined && session.available) {
-          stream.rank = { priority: session.priority, since: lastDelay(session.presence) + 1000 }
-        }
-      },
-      1000,
-    )
+    // Before others know of it.
+    module.hook('resource-unbind', ({ session }) => streams.ending(session), 1000)
     module.hook('c2s-read-timeout', ({ session }) => {
       const stream = streams.of(session)
       if (stream === undefined) return undefined

@@ -5,14 +5,15 @@ import {
   detached,
   isStanzaText,
   Outlet,
+  type Receipt,
   StreamError,
   type StreamSession,
   type Timeout,
   withDelay,
   writeElement,
 } from '../../server/index.ts'
-import { AckQueue } from './queue.ts'
-import type { FormerRank } from './undelivered.ts'
+import type { Answered } from './others.ts'
+import { AckQueue, type Unacked } from './queue.ts'
 
 /** So many times as many as a session may leave unacknowledged may be on their way to it. */
 const BURST = 10
@@ -20,8 +21,6 @@ const BURST = 10
 const BURST_SIZE = 1 << 23
 /** Characters that are kept for it. */
 const MOST_SIZE = 1 << 22
-/** Characters that may be unacknowledged while there is more to send that can wait. */
-const ROOM_SIZE = 1 << 21
 /** Questions of the client's that may wait for their answers. */
 const MOST_QUESTIONS = 64
 
@@ -56,8 +55,8 @@ export class ManagedStream extends Outlet {
   late = false
   /** When its connection was lost, in milliseconds since 1970; undefined while it has one. */
   hibernating: number | undefined
-  /** Of the session, before it became unavailable for its end. */
-  rank: FormerRank = { priority: 0, since: Number.POSITIVE_INFINITY }
+  /** At its end: what was not acknowledged, and whether others answer for it. */
+  left: { readonly unacked: readonly Unacked[]; readonly answered: Answered | Promise<Answered> } | undefined
   /** Ends it. */
   timer: Timeout | undefined
   private readonly management: Management
@@ -69,7 +68,6 @@ export class ManagedStream extends Outlet {
   private askedFor = -1
   /** Questions of the client's that wait for their answers. */
   private questions = 0
-  private roomSeekers: (() => void)[] = []
 
   constructor(
     session: StreamSession,
@@ -109,7 +107,11 @@ export class ManagedStream extends Outlet {
     return session.released()
   }
 
-  write(text: string): void {
+  override get acknowledges(): number {
+    return this.management.queueSize
+  }
+
+  write(text: string, receipt?: Receipt): void {
     if (!isStanzaText(text)) {
       if (this.hibernating === undefined) this.pass(text)
       return
@@ -118,12 +120,12 @@ export class ManagedStream extends Outlet {
     const now = Date.now()
     if (this.hibernating !== undefined) {
       const kept = detached(withDelay(text, this.session.host!.name, now))
-      queue.push(kept, now)
+      queue.push(kept, now, receipt)
       if (queue.length > management.queueSize || queue.size > MOST_SIZE) this.giveUp()
       else management.queued(this, kept)
       return
     }
-    queue.push(text, now)
+    queue.push(text, now, receipt)
     this.pass(text)
     this.askIfNeeded()
     if (queue.length > management.queueSize * BURST || queue.size > BURST_SIZE) this.giveUp()
@@ -171,7 +173,6 @@ export class ManagedStream extends Outlet {
     if (refusal !== undefined) return refusal
     this.queue.acknowledge(h)
     this.askIfNeeded()
-    if (this.hasRoom) this.relieve()
     return undefined
   }
 
@@ -216,7 +217,6 @@ export class ManagedStream extends Outlet {
     for (const entry of queue.entries()) text += entry.text
     this.pass(text)
     this.askIfNeeded(0)
-    if (this.hasRoom) this.relieve()
   }
 
   override closing(): void {
@@ -235,27 +235,7 @@ export class ManagedStream extends Outlet {
   override ended(): void {
     this.timer?.cancel()
     this.timer = undefined
-    this.relieve()
     this.management.ended(this)
-  }
-
-  override get keeps(): boolean {
-    return true
-  }
-
-  override room(): Promise<void> | undefined {
-    if (this.hasRoom) return undefined
-    this.askIfNeeded(0)
-    return new Promise((resolve) => this.roomSeekers.push(resolve))
-  }
-
-  private get hasRoom(): boolean {
-    const { queue, hibernating, management } = this
-    return hibernating === undefined && queue.size <= ROOM_SIZE && queue.length <= management.queueSize
-  }
-
-  private relieve(): void {
-    for (const resolve of this.roomSeekers.splice(0)) resolve()
   }
 }
 

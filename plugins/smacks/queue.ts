@@ -1,6 +1,6 @@
 /** What was sent and has not been acknowledged, in its order (XEP-0198 §4). */
 
-import { detached } from '../../server/index.ts'
+import { detached, type Receipt } from '../../server/index.ts'
 
 /** Counters go from here to zero. */
 const MODULUS = 2 ** 32
@@ -12,6 +12,8 @@ export interface Unacked {
   readonly text: string
   /** Milliseconds since 1970 when it was sent, or would have been. */
   readonly when: number
+  /** Who wants to hear what becomes of it, if somebody does: it is kept elsewhere then. */
+  readonly receipt: Receipt | undefined
 }
 
 export class AckQueue {
@@ -22,6 +24,10 @@ export class AckQueue {
   private texts: string[] = []
   private times: number[] = []
   private first = 0
+  /** How many have been taken out, ever. */
+  private done = 0
+  /** By how many were taken out, ever, before it. */
+  private receipts: Map<number, Receipt> | undefined
 
   /** @param acked - where the counter begins */
   constructor(acked = 0) {
@@ -42,7 +48,11 @@ export class AckQueue {
     return this.times[this.first]
   }
 
-  push(text: string, when: number): void {
+  push(text: string, when: number, receipt?: Receipt): void {
+    if (receipt !== undefined) {
+      this.receipts ??= new Map()
+      this.receipts.set(this.done + this.length, receipt)
+    }
     this.texts.push(text)
     this.times.push(when)
     this.size += text.length
@@ -58,12 +68,31 @@ export class AckQueue {
     const count = (h - this.acked + MODULUS) % MODULUS
     if (count > this.length) return false
     this.acked = h
+    const receipts = this.receipts === undefined ? undefined : this.takeReceipts(count)
+    this.done += count
+    this.takeOut(count)
+    if (receipts !== undefined) for (const receipt of receipts) receipt.acknowledged()
+    return true
+  }
+
+  private takeReceipts(count: number): Receipt[] {
+    const taken: Receipt[] = []
+    for (let number = this.done; number < this.done + count; number++) {
+      const receipt = this.receipts?.get(number)
+      if (receipt === undefined) continue
+      taken.push(receipt)
+      this.receipts?.delete(number)
+    }
+    return taken
+  }
+
+  private takeOut(count: number): void {
     if (count === this.length) {
       this.texts.length = 0
       this.times.length = 0
       this.first = 0
       this.size = 0
-      return true
+      return
     }
     for (let i = 0; i < count; i++) {
       this.size -= this.texts[this.first]!.length
@@ -74,12 +103,14 @@ export class AckQueue {
       this.times.splice(0, this.first)
       this.first = 0
     }
-    return true
   }
 
   /** All that is in it, in order. */
   *entries(): Iterable<Unacked> {
-    for (let i = this.first; i < this.texts.length; i++) yield { text: this.texts[i]!, when: this.times[i]! }
+    for (let i = this.first; i < this.texts.length; i++) {
+      const receipt = this.receipts?.get(this.done + i - this.first)
+      yield { text: this.texts[i]!, when: this.times[i]!, receipt }
+    }
   }
 
   /** Makes the texts copies of their own: what is kept for long is not to keep what it was received with. */

@@ -4,6 +4,7 @@ import { type Connection, RoomyMap, randomText, StreamError, type StreamSession 
 import { FormerSessions } from './former.ts'
 import { ManagedStream, type Management } from './managed.ts'
 import type { SmacksModule } from './options.ts'
+import { Others } from './others.ts'
 import { giveBack } from './undelivered.ts'
 
 /** Random bytes of an id: nobody finds one by trying. */
@@ -12,6 +13,7 @@ const ID_BYTES = 18
 export class Streams implements Management {
   readonly former: FormerSessions
   private readonly module: SmacksModule
+  private readonly others: Others
   private readonly bySession = new RoomyMap<StreamSession, ManagedStream>()
   private readonly byId = new RoomyMap<string, ManagedStream>()
   /** Whose clients have said that nobody looks at them. */
@@ -20,6 +22,7 @@ export class Streams implements Management {
   constructor(module: SmacksModule) {
     this.module = module
     this.former = new FormerSessions(module as never)
+    this.others = new Others(module as never)
     this.inactive = module.shared('csi/inactive', () => new WeakSet<StreamSession>())
   }
 
@@ -118,13 +121,22 @@ export class Streams implements Management {
     this.module.fireEvent('smacks-hibernation-stanza-queued', { session, text })
   }
 
+  /** A session is about to be unbound. */
+  ending(session: StreamSession): void {
+    const stream = this.bySession.get(session)
+    if (stream === undefined || stream.queue.length === 0) return
+    const unacked = [...stream.queue.entries()]
+    stream.left = { unacked, answered: this.others.answerFor(session, unacked) }
+  }
+
   ended(stream: ManagedStream): void {
     const { session, resumption, queue } = stream
+    const left = stream.left ?? { unacked: [...queue.entries()], answered: [] }
     this.bySession.delete(session)
     if (resumption !== undefined) this.byId.delete(resumption.id)
-    const unacked = [...queue.entries()]
+    stream.left = undefined
     const works: Promise<void>[] = []
-    if (unacked.length > 0) works.push(giveBack(this.module.host, session, stream.rank, unacked))
+    if (left.unacked.length > 0) works.push(giveBack(this.module.host, session, left.unacked, left.answered))
     if (resumption !== undefined && !session.closedByPeer) works.push(this.remember(stream, resumption.id))
     if (works.length === 0) return
     const work = Promise.all(works).then(() => {})

@@ -53,6 +53,12 @@ export class Tunnel extends Connection {
     this.far.send(text)
   }
 
+  /** It can not be known here. */
+  override async handedOver(): Promise<boolean> {
+    this.flush()
+    return !this.over
+  }
+
   override end(left = false): void {
     if (this.over) return
     this.flush()

@@ -11,29 +11,28 @@ import {
   type Stanza,
   type StreamSession,
 } from '../../server/index.ts'
+import type { Answered } from './others.ts'
 import type { Unacked } from './queue.ts'
 
-/** What a session was when it was there. */
-export interface FormerRank {
-  readonly priority: number
-  /** Milliseconds since 1970 since when it is known to have been available with it; infinite if it was not. */
-  readonly since: number
-}
-
-/** Gives back all that a session has not acknowledged, one after the other. It does not fail. */
+/**
+ * Gives back all that a session has not acknowledged, one after the other. It does not fail.
+ *
+ * @param answers - whether others answer for it
+ */
 export async function giveBack(
   host: Host,
   session: StreamSession,
-  rank: FormerRank,
   unacked: readonly Unacked[],
+  answers: Answered | Promise<Answered>,
 ): Promise<void> {
   const times = distinctTimes(unacked, Date.now())
   // The session is being taken out of the tables now.
-  await undefined
-  for (const [i, { text }] of unacked.entries()) {
+  const answered = await answers
+  for (const [i, { text, receipt }] of unacked.entries()) {
     const when = times[i]!
     try {
-      await giveBackOne(host, session, rank, text, when)
+      if (receipt !== undefined) receipt.missed()
+      else if (!answered[i]) await giveBackOne(host, session, text, when)
     } catch (error) {
       host.log.error('a message that was not acknowledged could not be kept', {
         user: session.username,
@@ -54,16 +53,10 @@ function distinctTimes(unacked: readonly Unacked[], now: number): number[] {
   return times
 }
 
-async function giveBackOne(
-  host: Host,
-  session: StreamSession,
-  rank: FormerRank,
-  text: string,
-  when: number,
-): Promise<void> {
+async function giveBackOne(host: Host, session: StreamSession, text: string, when: number): Promise<void> {
   // Presence is told anew; of subscriptions the roster knows.
   if (text.startsWith('<presence')) return
-  const stanza = stanzaOf(text)
+  let stanza = stanzaOf(text)
   const { type, from } = stanza.attrs
   if (stanza.name === 'iq') {
     // RFC 6121 §8.5.3.2.3
@@ -72,11 +65,15 @@ async function giveBackOne(
   }
   // RFC 6121 §8.5.3.2.1
   if (type === 'error' || type === 'headline') return
-  // Somebody else has the original, or the archive.
-  if (from === session.bareJid && isCopy(stanza)) return
+  if (from === session.bareJid && isCopy(stanza)) {
+    // Somebody else has the original, or the archive.
+    const original = originalIn(stanza)
+    if (original === undefined || host.events.fire('delivery/copy', { session, stanza: original }) !== true)
+      return
+    stanza = original
+  }
   if ((await host.events.fire('delivery/elsewhere', { session, stanza, when })) === true) return
-  const priority = rank.since <= when ? rank.priority : undefined
-  const taken = await host.events.fire('delivery/failure', { session, stanza, when, priority })
+  const taken = await host.events.fire('delivery/failure', { session, stanza, when })
   if (taken === undefined) refuse(host, stanza)
 }
 
@@ -89,6 +86,16 @@ function refuse(host: Host, stanza: Stanza): void {
 function isCopy(stanza: Stanza): boolean {
   const { payloadNs } = stanza
   return payloadNs === NS_CARBONS || payloadNs === NS_MAM
+}
+
+/** What somebody else has received, and a session has a copy of (XEP-0280 §7). */
+function originalIn({ payloadName, payloadNs, inner }: Stanza): Stanza | undefined {
+  if (payloadName !== 'received' || payloadNs !== NS_CARBONS) return undefined
+  const end = inner.lastIndexOf('</message>')
+  if (end < 0) return undefined
+  const original = stanzaOf(inner.slice(inner.indexOf('<message'), end + '</message>'.length))
+  delete (original.attrs as Record<string, string | undefined>).xmlns
+  return original
 }
 
 /** The stanza of a text that was sent. */

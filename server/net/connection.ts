@@ -358,6 +358,24 @@ export class Connection implements SocketOwner {
     })
   }
 
+  /**
+   * Waits until the system has all that was written: it goes on its way even if this process dies.
+   *
+   * @returns false if the connection has ended before
+   */
+  async handedOver(): Promise<boolean> {
+    for (;;) {
+      if (this.gone || this.ending) return false
+      this.flush()
+      const isAll = this.queue === ''
+      const { socket } = this
+      const isSent = await new Promise<boolean>((resolve) => {
+        socket.write('', (error) => resolve(!error))
+      })
+      if (!isSent || isAll) return isSent
+    }
+  }
+
   private written(): void {
     if (this.stall !== undefined && this.waiting < LOW_WATER) this.relieved()
   }

@@ -11,8 +11,7 @@ import { type Stanza, writeElement } from './stanza.ts'
  */
 export function withDelay(text: string, from: string, when: number): string {
   if (text.startsWith('<iq') || text.includes(NS_DELAY)) return text
-  const stamp = new Date(when).toISOString().replace(/\.\d+/, '')
-  const delay = writeElement('delay', { xmlns: NS_DELAY, from, stamp }, '')
+  const delay = delayText(from, when)
   if (text.endsWith('/>')) {
     const name = text.startsWith('<message') ? 'message' : 'presence'
     return `${text.slice(0, -2)}>${delay}</${name}>`
@@ -21,13 +20,12 @@ export function withDelay(text: string, from: string, when: number): string {
   return text.slice(0, end) + delay + text.slice(end)
 }
 
-/**
- * When a stanza was late, by the delay that was added to it last; presence that a session keeps has one.
- *
- * @returns milliseconds since 1970, to the second; infinite if there is no such delay
- */
-export function lastDelay(stanza: Stanza | undefined): number {
-  const [, stamp = ''] = /<delay [^>]*stamp='([^']*)'[^>]*>$/.exec(stanza?.inner ?? '') ?? []
-  const when = Date.parse(stamp)
-  return Number.isNaN(when) ? Number.POSITIVE_INFINITY : when
+/** The same for a stanza, which gets one in any case. */
+export function appendDelay(stanza: Stanza, from: string, when: number): void {
+  stanza.appendWritten(delayText(from, when), 'delay', NS_DELAY)
+}
+
+function delayText(from: string, when: number): string {
+  const stamp = new Date(when).toISOString().replace(/\.\d+/, '')
+  return writeElement('delay', { xmlns: NS_DELAY, from, stamp }, '')
 }

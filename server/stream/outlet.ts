@@ -2,6 +2,14 @@
 
 import type { StreamSession } from './session.ts'
 
+/** Hears what becomes of a stanza that a session is sent: one of both, once. */
+export interface Receipt {
+  /** The peer says that it has it. */
+  acknowledged(): void
+  /** The session has ended, and the peer has not said so. */
+  missed(): void
+}
+
 /** One of a chain. What a session sends goes through them, the highest place first, and then to its connection. */
 export abstract class Outlet {
   /** Where in the chain: who has a lower one is nearer to the connection. */
@@ -14,17 +22,15 @@ export abstract class Outlet {
     this.session = session
   }
 
-  /** @param text - one first-level child, or white space */
-  abstract write(text: string): void
+  /**
+   * @param text - one first-level child, or white space
+   * @param receipt - is passed on with the text
+   */
+  abstract write(text: string, receipt?: Receipt): void
 
-  /** Whether what was sent is kept until the peer says that it has it, and goes elsewhere if it never does. */
-  get keeps(): boolean {
-    return false
-  }
-
-  /** Waits until there is room for more of what can wait; undefined if there is. At the end there is, too. */
-  room(): Promise<void> | undefined {
-    return undefined
+  /** How many stanzas the peer may leave unacknowledged, if this one hears of it and tells the receipts. */
+  get acknowledges(): number {
+    return 0
   }
 
   /** The stream is about to be ended in order, and nothing has been said of it yet. */
@@ -43,8 +49,8 @@ export abstract class Outlet {
   ended(): void {}
 
   /** Lets something go on its way. */
-  protected pass(text: string): void {
-    if (this.next !== undefined) this.next.write(text)
+  protected pass(text: string, receipt?: Receipt): void {
+    if (this.next !== undefined) this.next.write(text, receipt)
     else this.session.connection.write(text)
   }
 }

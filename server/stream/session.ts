@@ -9,8 +9,9 @@ import { Stanza } from '../stanza/stanza.ts'
 import type { Timeout, TimerWheel } from '../timers.ts'
 import { StreamError } from './errors.ts'
 import { newStreamId, STREAM_END, streamErrorText, streamHeaderText } from './framing.ts'
-import type { Outlet } from './outlet.ts'
+import type { Outlet, Receipt } from './outlet.ts'
 import type { StreamProfile } from './profile.ts'
+import { NO_RANKS, type Rank } from './ranks.ts'
 import type { Pattern } from './shapes.ts'
 import { type StreamHeader, Tokenizer, type TokenizerHandler, type TokenizerLimits } from './tokenizer.ts'
 import { Unfinished } from './unfinished.ts'
@@ -54,6 +55,8 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   presence: Stanza | undefined
   /** Of that presence. */
   priority = 0
+  /** What it has been lately. */
+  ranks: readonly Rank[] = NO_RANKS
   /** Whether it has asked for the roster (RFC 6121 §2.1.6: it gets pushes then). */
   interested = false
   /** What is still being done for it after it has ended; it never fails. */
@@ -253,30 +256,24 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
     this.send(stanza)
   }
 
-  /** Sends text that is XML already: one first-level child, or white space. */
-  sendText(text: string): void {
+  /**
+   * Sends text that is XML already: one first-level child, or white space.
+   *
+   * @param receipt - is told where {@link acknowledges} is more than 0, if it is a stanza, and the session has not ended
+   */
+  sendText(text: string, receipt?: Receipt): void {
     if (this.footerSent || this.over) return
-    if (this.outlet !== undefined) this.outlet.write(text)
+    if (this.outlet !== undefined) this.outlet.write(text, receipt)
     else this.connection.write(text)
   }
 
-  /** Whether what is sent is kept until the peer says that it has it, and goes elsewhere if it never does. */
-  get keeps(): boolean {
-    for (let { outlet } = this; outlet !== undefined; outlet = outlet.next) if (outlet.keeps) return true
-    return false
-  }
-
-  /**
-   * For who has much to send that can wait.
-   *
-   * @returns what resolves when there is room for more, or the session has ended; undefined if there is room
-   */
-  room(): Promise<void> | undefined {
+  /** How many stanzas the peer may leave unacknowledged; 0 if it does not acknowledge any. */
+  get acknowledges(): number {
+    let most = 0
     for (let { outlet } = this; outlet !== undefined; outlet = outlet.next) {
-      const room = outlet.room()
-      if (room !== undefined) return room
+      if (outlet.acknowledges > 0) most = outlet.acknowledges
     }
-    return undefined
+    return most
   }
 
   /** Puts something between the session and its connection. */

@@ -637,6 +637,82 @@ describeStored('the end of a session that waits', (lasting) => {
     await other.destroy()
   })
 
+  it('nor if that one has been away since, or both end at the same moment', async () => {
+    await start()
+    const [one, two] = [await juliet(), await juliet('garden')]
+    const other = await login(server.c2sPort, `${JULIET}/other`)
+    await other.settled()
+    for (const client of [one, two]) {
+      client.acknowledge()
+      await client.stream.settled()
+      await cut(client)
+    }
+    const now = Date.now()
+    await until(() => Date.now() > now + 1)
+    const had = say(JULIET)
+    expect((await other.named('message')).attrs.id).toBe(had)
+    const since = Date.now()
+    await until(() => Date.now() > since)
+    other.send('<presence><show>away</show><priority>-1</priority></presence>')
+    other.send('<presence><show>xa</show><priority>0</priority></presence>')
+    await other.settled()
+    const first = sessionOf(one.stream.jid)!
+    first.close()
+    await first.afterwork
+    expect(await messagesOf(other)).toEqual([])
+    await other.close()
+    const again = await juliet()
+    again.acknowledge()
+    await again.stream.settled()
+    await cut(again)
+    const then = Date.now()
+    await until(() => Date.now() > then + 1)
+    const late = say(JULIET)
+    await romeo.settled()
+    const ending = [sessionOf(again.stream.jid)!, sessionOf(two.stream.jid)!]
+    for (const session of ending) session.close()
+    for (const session of ending) await session.afterwork
+    const next = await login(server.c2sPort, `${JULIET}/next`)
+    // Nobody has acknowledged the first one.
+    expect(await messagesOf(next)).toEqual([had, late])
+    await next.destroy()
+  })
+
+  it('who has a copy that it has not acknowledged answers for the message, when its recipient has ended', async () => {
+    await start({}, 'carbons')
+    const client = await juliet()
+    const copied = await juliet('garden')
+    await copied.stream.ask(`<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>`)
+    for (const one of [client, copied]) {
+      one.acknowledge()
+      await one.stream.settled()
+      await cut(one)
+    }
+    const [now] = [Date.now()]
+    await until(() => Date.now() > now)
+    const [lost, kept] = [say(client.stream.jid), say(client.stream.jid)]
+    await romeo.settled()
+    const first = sessionOf(client.stream.jid)!
+    first.close()
+    await first.afterwork
+    // It has one of both, and ends without the other.
+    const back = await again(copied)
+    await until(() => back.messages.length === 2)
+    back.acknowledge(back.stanzas.findIndex(({ name }) => name === 'message') + 1 + copied.h)
+    await back.handled()
+    const second = sessionOf(copied.stream.jid)!
+    second.close()
+    await second.afterwork
+    const next = await login(server.c2sPort, `${JULIET}/next`)
+    const message = await next.named('message')
+    expect(message.attrs).toMatchObject({ id: kept, from: romeo.jid, to: client.stream.jid, type: 'chat' })
+    expect(message.getChildren('delay', DELAY)).toHaveLength(1)
+    expect(await messagesOf(next)).toEqual([])
+    expect(lost).not.toBe(kept)
+    expect(await errorsToRomeo()).toEqual([])
+    await next.destroy()
+  })
+
   it('what the archive has is no reason to tell its sender of an error', async () => {
     await start({
       smacks_hibernation_time: HIBERNATION,

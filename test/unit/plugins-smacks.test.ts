@@ -31,6 +31,24 @@ describe('the queue', () => {
     expect(queue.oldest).toBeUndefined()
   })
 
+  it('tells those who want to hear of one that it is acknowledged, once, and gives them with what is left', () => {
+    const queue = new AckQueue(2 ** 32 - 50)
+    const heard: number[] = []
+    const receiptOf = (number: number) => ({ acknowledged: () => heard.push(number), missed() {} })
+    for (let i = 0; i < 300; i++) queue.push(`${i}`, i, i % 3 === 0 ? receiptOf(i) : undefined)
+    for (const count of [1, 2, 3, 70, 71, 200, 240]) {
+      expect(queue.acknowledge((2 ** 32 - 50 + count) % 2 ** 32)).toBe(true)
+      expect(heard).toEqual(Array.from({ length: Math.ceil(count / 3) }, (_, i) => i * 3))
+      for (const { text, receipt } of queue.entries())
+        expect(receipt !== undefined).toBe(Number(text) % 3 === 0)
+    }
+    queue.push('300', 300, receiptOf(300))
+    queue.clear()
+    expect(heard).toEqual(Array.from({ length: 101 }, (_, i) => i * 3))
+    queue.push('301', 301)
+    expect([...queue.entries()].map(({ receipt }) => receipt)).toEqual([undefined])
+  })
+
   it('counts modulo 2^32', () => {
     const queue = new AckQueue(2 ** 32 - 3)
     for (const text of ['a', 'b', 'c', 'd', 'e']) queue.push(text, 0)

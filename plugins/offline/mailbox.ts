@@ -1,0 +1,275 @@
+/** Takes messages into the store, and hands them over. */
+
+import {
+  appendDelay,
+  type EventPayload,
+  errorReply,
+  type KeptStanza,
+  keepStanza,
+  type Member,
+  NS_DELAY,
+  type Origin,
+  restoreStanza,
+  type Stanza,
+  type StreamSession,
+} from '../../server/index.ts'
+import { Lent, Parcel, type Sender } from './lent.ts'
+import type { OfflineModule } from './options.ts'
+import { isWorthKeeping } from './worth.ts'
+
+/** Messages that are handed over at a time, and characters of them, about. */
+const PAGE = 100
+const MOST_SIZE = 1 << 20
+/** Milliseconds that another process may take to say what it hands over. */
+const ASK_MS = 5000
+
+export class Mailbox implements Sender {
+  readonly store
+  readonly lent = new Lent()
+  private readonly module: OfflineModule
+  /** What is under way for an account; the next waits for it. These promises never reject. */
+  private readonly queues = new Map<string, Promise<unknown>>()
+  /** By process: accounts that somebody is there for here, while that one hands over messages. */
+  private readonly lentBy = new Map<string, Set<string>>()
+  private readonly keptName: string
+  private readonly lentName: string
+  private over = false
+
+  constructor(module: OfflineModule) {
+    this.module = module
+    this.store = module.openStore<KeptStanza>('offline', 'archive')
+    this.keptName = `offline/kept ${module.host.name}`
+    this.lentName = `offline/lent ${module.host.name}`
+  }
+
+  /** Hears of what other processes have kept. @returns a function that ends it */
+  listen(): () => void {
+    const { cluster } = this.module.server
+    const ends =
+      cluster === undefined
+        ? []
+        : [
+            cluster.calls.on(this.keptName, (username) => {
+              const session = this.recipient(username as string)
+              // Not to be waited for: who reads slowly holds up nobody else.
+              if (session !== undefined) void this.handOver(session)
+            }),
+            cluster.calls.on(this.lentName, (username) => this.lent.of(username as string)),
+            cluster.calls.onLeft((member) => this.left(member)),
+          ]
+    return () => {
+      this.over = true
+      for (const end of ends) end()
+    }
+  }
+
+  /** @returns whether the message is not to be refused, and is kept by then; undefined if nothing is kept here */
+  take(event: EventPayload<'message/offline/handle'>): true | Promise<true> | undefined {
+    if (!isWorthKeeping(event.stanza)) return true
+    if (this.module.options.offline_max_messages === 0) return undefined
+    return this.takeIn(event)
+  }
+
+  private async takeIn({
+    origin,
+    stanza,
+    username,
+    when = Date.now(),
+  }: EventPayload<'message/offline/handle'>): Promise<true> {
+    const keeping = this.inTurn(username, () => this.keep(origin, stanza, username, when))
+    // Another process that it comes from does not take it for done before.
+    origin.begin?.(keeping)
+    try {
+      if (!(await keeping)) return true
+    } finally {
+      origin.end?.(keeping)
+    }
+    // Somebody may have come meanwhile, who was told of all that was kept before.
+    const session = this.recipient(username)
+    if (session === undefined) this.tellOthers(username)
+    else await this.handOver(session, false)
+    return true
+  }
+
+  /** @returns false if there are too many already; the sender has learnt of it then (XEP-0160 §3) */
+  private async keep(origin: Origin, stanza: Stanza, username: string, when: number): Promise<boolean> {
+    if ((await this.store.count(username, {})) >= this.module.options.offline_max_messages) {
+      origin.send(
+        errorReply(stanza, 'service-unavailable', 'Too many messages wait for this account', 'wait'),
+      )
+      return false
+    }
+    await this.store.append(username, keepStanza(stanza), when, stanza.attrs.from ?? '')
+    return true
+  }
+
+  /**
+   * Something is kept for an account. A session that is bound at another process may be available already and have
+   * read all that was kept before; of one that is not bound yet, this is there when it reads.
+   */
+  private tellOthers(username: string): void {
+    const { host, server } = this.module
+    server.cluster?.holders.tell(host, username, this.keptName, username)
+  }
+
+  /**
+   * Gives a session all that was kept for its account. It fails only where the log tells of it.
+   *
+   * @param isAwaited - whether to wait until it has arrived, where nobody acknowledges it
+   */
+  async handOver(session: StreamSession, isAwaited = true): Promise<void> {
+    const username = session.username!
+    try {
+      const parcel = await this.inTurn(username, () => this.deliver(session, username))
+      if (parcel === undefined) return
+      if (parcel === false) {
+        // It has gone in the midst of it. Others who have been there all the time get the rest.
+        await this.passOn(username)
+        return
+      }
+      // What comes behind these follows when they have arrived.
+      if (parcel.isAcknowledged) return
+      const rest = parcel.delivered().then((isDelivered) => {
+        return isDelivered ? this.handOver(session) : undefined
+      })
+      if (isAwaited) await rest
+    } catch (error) {
+      this.failed(username, error)
+    }
+  }
+
+  // What a parcel tells.
+
+  arrived(session: StreamSession): void {
+    if (!this.over) void this.handOver(session)
+  }
+
+  missed(username: string): void {
+    if (!this.over) void this.passOn(username)
+  }
+
+  failed(username: string, error: unknown): void {
+    // That the storage is away has been logged, once for all.
+    const level = (error as { code?: unknown }).code === 'unavailable' ? 'debug' : 'error'
+    this.module.host.log[level]('messages that were kept could not be handed over', { user: username, error })
+  }
+
+  finishBeforeStop(work: Promise<void>): void {
+    this.module.server.finishBeforeStop(work)
+  }
+
+  /** Somebody else gets what is left. */
+  private async passOn(username: string): Promise<void> {
+    const other = this.recipient(username)
+    if (other !== undefined) await this.handOver(other, false)
+    else this.tellOthers(username)
+  }
+
+  private recipient(username: string): StreamSession | undefined {
+    let waiting: StreamSession | undefined
+    for (const session of this.module.host.accounts.get(username)?.sessions.values() ?? []) {
+      if (!session.available || session.priority < 0 || session.destroyed) continue
+      if (!session.hibernating) return session
+      waiting ??= session
+    }
+    return waiting
+  }
+
+  /** @returns what was sent; undefined if there is nothing, false if the session has gone before it had everything */
+  private async deliver(session: StreamSession, username: string): Promise<Parcel | false | undefined> {
+    const { cluster } = this.module.server
+    if (cluster === undefined) return this.send(session, username)
+    // Most who come have nothing waiting for them.
+    if ((await this.store.find(username, {}, 1)).entries.length === 0) return undefined
+    // Resources may have come to several processes at a time: each message is for one of them.
+    const endOfTurn = await cluster.turns.take(`offline ${this.module.host.name} ${username}`)
+    try {
+      return await this.send(session, username, await this.lentElsewhere(username))
+    } finally {
+      endOfTurn()
+    }
+  }
+
+  private async send(
+    session: StreamSession,
+    username: string,
+    elsewhere: ReadonlySet<string> = new Set(),
+  ): Promise<Parcel | false | undefined> {
+    const most = Math.min(PAGE, session.acknowledges || PAGE) - this.lent.countOf(session)
+    if (most <= 0) return undefined
+    let after: string | undefined
+    for (;;) {
+      // Looked at before the store: what is taken out of that meanwhile is on no way any more.
+      const lent = new Set(this.lent.of(username))
+      const { entries, more } = await this.store.find(username, { after }, PAGE)
+      const waiting = entries.filter(({ id }) => !lent.has(id) && !elsewhere.has(id))
+      if (waiting.length > 0) {
+        if (session.destroyed || !session.available) return false
+        const parcel = new Parcel(this, session)
+        let size = 0
+        for (const { id, value, when } of waiting.slice(0, most)) {
+          if (size > MOST_SIZE || session.destroyed) break
+          const text = this.delayed(value, when).toString()
+          size += text.length
+          parcel.send(id, text)
+        }
+        return parcel
+      }
+      if (!more) return undefined
+      after = entries.at(-1)?.id
+    }
+  }
+
+  /** Ids of what is on its way to sessions of other processes. */
+  private async lentElsewhere(username: string): Promise<ReadonlySet<string>> {
+    for (const usernames of this.lentBy.values()) usernames.delete(username)
+    const ids = new Set<string>()
+    const answers = await this.module.server.cluster!.calls.askAll(this.lentName, username, ASK_MS)
+    for (const [member, lent] of answers) {
+      if (!Array.isArray(lent) || lent.length === 0) continue
+      for (const id of lent) ids.add(id)
+      const usernames = this.lentBy.get(member)
+      if (usernames === undefined) this.lentBy.set(member, new Set([username]))
+      else usernames.add(username)
+    }
+    return ids
+  }
+
+  /** A process is gone: what it was handing over is for others. */
+  private left({ id }: Member): void {
+    const usernames = this.lentBy.get(id)
+    this.lentBy.delete(id)
+    for (const username of usernames ?? []) {
+      const session = this.recipient(username)
+      if (session !== undefined) void this.handOver(session)
+    }
+  }
+
+  private delayed(kept: KeptStanza, when: number): Stanza {
+    const stanza = restoreStanza(kept)
+    // A session has had it before, and did not acknowledge it.
+    if (isDelayedBy(stanza, this.module.host.name)) return stanza
+    appendDelay(stanza, this.module.host.name, when)
+    return stanza
+  }
+
+  private inTurn<T>(username: string, work: () => Promise<T>): Promise<T> {
+    const before = this.queues.get(username)
+    const result = before === undefined ? work() : before.then(work)
+    const tail: Promise<unknown> = result.then(settled, settled)
+    const { queues } = this
+    function settled(): void {
+      if (queues.get(username) === tail) queues.delete(username)
+    }
+    queues.set(username, tail)
+    return result
+  }
+}
+
+function isDelayedBy(stanza: Stanza, host: string): boolean {
+  if (!stanza.inner.includes(NS_DELAY)) return false
+  return stanza
+    .clone()
+    .getChildren('delay', NS_DELAY)
+    .some(({ attrs }) => attrs.from === host)
+}
