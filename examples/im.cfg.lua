@@ -40,7 +40,7 @@ modules_enabled = {
   "saslauth";    -- logging in
   "roster";      -- contacts, and who may see whom
   "disco";       -- service discovery: clients find the rest by it
-  "offline";     -- messages wait for those who are not connected (Prosody has this without being told)
+  -- Messages wait for those who are not connected ("offline") unless modules_disabled says otherwise.
 
   -- several devices, and phones
   "mam";         -- the archive of messages, kept for archive_expires_after

@@ -7,7 +7,7 @@
 interfaces = { "127.0.0.1" }
 data_path = "data"
 log = { info = "*console" }
-modules_enabled = { "tls"; "saslauth"; "roster"; "disco"; "offline"; "ping"; "delegation" }
+modules_enabled = { "tls"; "saslauth"; "roster"; "disco"; "ping"; "delegation" }
 
 VirtualHost "localhost"
   -- IQs in this namespace, sent to localhost or to an account of it, go to notes.localhost.

@@ -33,7 +33,6 @@ modules_enabled = {
   "saslauth";   -- logging in
   "roster";     -- contacts
   "disco";      -- service discovery: what there is, and what it can do
-  "offline";    -- messages wait for those who are not connected
   "ping";
   "time";
   "version";

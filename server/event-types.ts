@@ -39,6 +39,8 @@ export interface EventTypes {
   'c2s-read-timeout': SessionEvent
   /** An account is gone, and so are its sessions at this process; on the server. */
   'user-deleted': { readonly username: string; readonly host: string }
+  /** Nobody can log in to an account any more, and its sessions at this process are gone; on the server. */
+  'user-disabled': { readonly username: string; readonly host: string }
   /** An account has another password; on the server. */
   'user-password-changed': { readonly username: string; readonly host: string }
   'component-authenticated': SessionEvent

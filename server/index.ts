@@ -2,6 +2,7 @@
 
 export { default as xml, Element } from '@xmpp/xml'
 export { type EndingSessions, type EndReason, endSessions } from './admin/end-sessions.ts'
+export { type EndedAccount, noteEnd, openEndedAccounts } from './auth/ended-accounts.ts'
 export { type LoginAttempt, LoginThrottle } from './auth/login-throttle.ts'
 export {
   availableMechanisms,

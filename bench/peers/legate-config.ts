@@ -1,4 +1,5 @@
-// The configuration that Legate is measured with.
+// The configuration that Legate is measured with. As Prosody here, it loads `offline` unasked: each login looks for
+// messages that wait. (ejabberd has no module for that here.)
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { configText, type LuaOptions } from '../../test/shared/peers/prosody-config.ts'

@@ -4,6 +4,7 @@ import { definePlugin, type StreamSession } from '../../server/index.ts'
 import { Mailbox } from './mailbox.ts'
 import { options } from './options.ts'
 
+/** Loaded unless `modules_disabled` names it: it reads and opens nothing until somebody comes or is missed. */
 export default definePlugin({
   name: 'offline',
   hostType: 'host',

@@ -1,6 +1,7 @@
 /** Takes messages into the store, and hands them over. */
 
 import {
+  type ArchiveStore,
   appendDelay,
   type EventPayload,
   errorReply,
@@ -24,7 +25,6 @@ const MOST_SIZE = 1 << 20
 const ASK_MS = 5000
 
 export class Mailbox implements Sender {
-  readonly store
   readonly lent = new Lent()
   private readonly module: OfflineModule
   /** What is under way for an account; the next waits for it. These promises never reject. */
@@ -34,12 +34,18 @@ export class Mailbox implements Sender {
   private readonly keptName: string
   private readonly lentName: string
   private over = false
+  private opened: ArchiveStore<KeptStanza> | undefined
 
   constructor(module: OfflineModule) {
     this.module = module
-    this.store = module.openStore<KeptStanza>('offline', 'archive')
     this.keptName = `offline/kept ${module.host.name}`
     this.lentName = `offline/lent ${module.host.name}`
+  }
+
+  /** A host that nobody logs in to, as one that only delegates, may have no storage for it. */
+  get store(): ArchiveStore<KeptStanza> {
+    this.opened ??= this.module.openStore<KeptStanza>('offline', 'archive')
+    return this.opened
   }
 
   /** Hears of what other processes have kept. @returns a function that ends it */

@@ -11,6 +11,7 @@ import {
   type StreamSession,
   writeElement,
 } from '../../server/index.ts'
+import { EndedAccounts } from './ended.ts'
 import { shareRosters } from './others.ts'
 import { Pairs } from './pairs.ts'
 import { rosterResult, sendPush } from './query.ts'
@@ -30,7 +31,7 @@ export type { ContactChange, Rosters } from './rosters.ts'
 
 declare module '../../server/event-types.ts' {
   interface EventTypes {
-    /** The account has taken a contact off its roster. */
+    /** The account has taken a contact off its roster, or has been deleted. */
     'roster-item-removed': {
       readonly username: string
       readonly jid: string
@@ -95,6 +96,8 @@ export default definePlugin({
     byHost.set(host.name, rosters)
     module.onUnload(shareRosters(host, rosters, byHost))
     module.onUnload(() => byHost.delete(host.name))
+    rosters.ended = new EndedAccounts(module, rosters, byHost)
+    rosters.ended.watch()
     module.addFeature(NS_ROSTER)
     // RFC 6121 §2.6.1: for those who have authenticated, as in Prosody.
     // Behind what has to be negotiated.

@@ -9,6 +9,7 @@ import {
   StanzaError,
   type StreamSession,
 } from '../../server/index.ts'
+import type { EndedAccounts } from './ended.ts'
 import type { Pairs } from './pairs.ts'
 import { sendPush } from './query.ts'
 import { type Contact, type ReadonlyRoster, Roster, type RosterItem, type StoredRoster } from './roster.ts'
@@ -73,6 +74,8 @@ export class Rosters {
   private readonly pushed = new RoomyMap<string, number>()
   /** Other processes that have sessions of the same accounts. */
   others: RosterOthers | undefined
+  /** Those whose contacts are to be told. */
+  ended: EndedAccounts | undefined
   /** Told when an item is written or removed, after whoever has changed it. */
   onItemChanged: ((username: string, jid: string, item: RosterItem | undefined) => void) | undefined
   // What is under way for an account; what comes next waits for it. The promises never reject.
@@ -137,19 +140,15 @@ export class Rosters {
   }
 
   /**
-   * Takes everything off the roster of an account that is gone, without telling its sessions.
+   * Takes everything off the roster of an account that is gone, without telling its sessions or anybody.
    *
-   * @returns what was on it
    * @throws StorageError (as a rejection)
    */
-  clear(username: string): Promise<ReadonlyRoster> {
+  clear(username: string): Promise<void> {
     return this.enqueue(username, async () => {
-      const roster = Roster.decode(await this.store.get(username))
       await this.store.set(username, undefined)
       this.keep(username, Roster.decode(undefined))
       this.others?.changed(username)
-      for (const jid of roster.items.keys()) this.onItemChanged?.(username, jid, undefined)
-      return roster
     })
   }
 

@@ -1,11 +1,9 @@
 /** The end of an account: its contacts are told, all that is stored of it goes, and its sessions end everywhere. */
 
 import {
-  domainOf,
   type EndReason,
   endSessions,
   type Host,
-  localOf,
   type Module,
   StanzaError,
   type StreamSession,
@@ -45,12 +43,16 @@ export class AccountEnd {
   /**
    * Takes an account away, with all that is stored of it.
    *
-   * @param origin - who wants it to go
    * @throws StanzaError `registration-required` if it is gone; StorageError (as rejections): as long as the account
    *   is there, nothing else has gone either
    */
-  async take(username: string, origin: StreamSession): Promise<void> {
+  async take(username: string): Promise<void> {
     const { host, module } = this
+    const ended = module.shared<RostersByHost>('roster/hosts', () => new Map()).get(host.name)?.ended
+    // What a process that dies from here on leaves undone is found.
+    const account = await host.users!.read(username)
+    if (account === undefined) throw new StanzaError('registration-required', 'The account is gone')
+    await ended?.note(username, account.created)
     try {
       // First the account: from now on nobody logs in to it, and nobody changes its roster.
       await host.users!.delete(username)
@@ -59,30 +61,13 @@ export class AccountEnd {
       throw new StanzaError('registration-required', 'The account is gone')
     }
     try {
-      const told = await this.tellContacts(username, origin)
+      await ended?.note(username, account.created)
+      await ended?.tell(username)
       await module.server.storage.purgeUser(host.name, username)
-      // Those of this server have it on their lists by the time that the account is said to be gone.
-      await told()
     } catch (error) {
       // The account is gone all the same; it is tried once more when its sessions have ended.
       host.log.error('what a deleted account has stored may be left', { user: username, error })
     }
-  }
-
-  /** §3.2: its subscriptions end, both ways. @returns what waits until those of this server know */
-  private async tellContacts(username: string, origin: StreamSession): Promise<() => Promise<unknown>> {
-    const { host, module } = this
-    const byHost = module.shared<RostersByHost>('roster/hosts', () => new Map())
-    const rosters = byHost.get(host.name)
-    if (rosters === undefined) return async () => {}
-    const roster = await rosters.clear(username)
-    const contacts = new Set([...roster.items.keys(), ...roster.requests.keys()])
-    for (const jid of contacts) {
-      const contact = roster.contact(jid)
-      module.fireEvent('roster-item-removed', { username, jid, contact, origin })
-    }
-    return () =>
-      Promise.all([...contacts].map((jid) => byHost.get(domainOf(jid))?.settled(localOf(jid) ?? '')))
   }
 
   /**

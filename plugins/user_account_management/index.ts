@@ -18,15 +18,26 @@ import {
   xml,
 } from '../../server/index.ts'
 import { AccountEnd } from './end.ts'
+import { RemovedAccounts } from './grace.ts'
 
 declare module '../../server/event-types.ts' {
   interface EventTypes {
-    /** Somebody has removed their account. */
+    /** Somebody has removed their account, and it is deleted. */
     'user-deregistered': {
       readonly username: string
       readonly host: string
       readonly source: string
+      /** Absent where that was some time ago. */
+      readonly session?: StreamSession
+    }
+    /** Somebody has removed their account, which is disabled and is deleted later. */
+    'user-deregistered-pending': {
+      readonly username: string
+      readonly host: string
+      readonly source: string
       readonly session: StreamSession
+      /** Unix times in seconds. */
+      readonly status: { readonly deleted_at: number; readonly pending_until: number }
     }
   }
 }
@@ -35,6 +46,10 @@ const options = {
   registration_compat: option({
     schema: kinds.flag().default(true),
     description: 'Whether an account may also ask its host, not only itself, to change or remove it.',
+  }),
+  registration_delete_grace_period: option({
+    schema: kinds.period(0).optional(),
+    description: 'How long an account that was removed in-band is only disabled before it is deleted.',
   }),
 }
 
@@ -46,6 +61,7 @@ export default definePlugin({
     const { host } = module
     module.addFeature(NS_REGISTER)
     const end = new AccountEnd(module)
+    const removed = new RemovedAccounts(module, end)
 
     const get = ({ stanza }: StanzaEvent, session: StreamSession): true => {
       session.send(
@@ -65,7 +81,18 @@ export default definePlugin({
 
     const remove = async ({ stanza }: StanzaEvent, session: StreamSession): Promise<true> => {
       const username = session.username!
-      await end.take(username, session)
+      const grace = module.options.registration_delete_grace_period
+      if (grace !== undefined) {
+        const told = await removed.add(username, grace, session).catch((error) => {
+          throw refusalOf(error)
+        })
+        session.log.info('an account was removed by who has it, and is disabled', { user: username })
+        session.send(reply(stanza))
+        await end.endSessions(username, 'disabled')
+        module.fireEvent('user-deregistered-pending', told)
+        return true
+      }
+      await end.take(username)
       session.log.info('an account was removed by who has it', { user: username })
       session.send(reply(stanza))
       await end.endSessions(username, 'deleted')

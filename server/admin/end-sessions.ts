@@ -1,4 +1,4 @@
-/** Ends the sessions of an account that was deleted, or whose password is another now. */
+/** Ends the sessions of an account that was deleted or disabled, or whose password is another now. */
 
 import type { Host } from '../host.ts'
 import type { Server } from '../server.ts'
@@ -9,6 +9,7 @@ import type { StreamSession } from '../stream/session.ts'
 const GRACE = 6000
 
 const REASONS = {
+  disabled: { told: 'The account is disabled', logged: 'an account was disabled, its sessions end' },
   deleted: { told: 'The account was deleted', logged: 'an account was deleted, its sessions end' },
   password: {
     told: 'The password was changed',
@@ -16,7 +17,11 @@ const REASONS = {
   },
 } as const
 
-const EVENTS = { deleted: 'user-deleted', password: 'user-password-changed' } as const
+const EVENTS = {
+  disabled: 'user-disabled',
+  deleted: 'user-deleted',
+  password: 'user-password-changed',
+} as const
 
 /** Why sessions are ended. */
 export type EndReason = keyof typeof REASONS
@@ -30,7 +35,7 @@ export interface EndingSessions {
 
 /**
  * Ends all sessions of an account at this process, those without a resource too, and tells plugins why:
- * `user-deleted` or `user-password-changed`.
+ * `user-deleted`, `user-disabled` or `user-password-changed`.
  *
  * @param but - one that stays
  */

@@ -96,6 +96,11 @@ export function refused(): Extract<SaslStep, { kind: 'failure' }> {
   return failure('temporary-auth-failure', 'too many logins have failed; try again later')
 }
 
+/** Of somebody who knows the password of an account that is disabled (RFC 6120 §6.5.2). */
+export function disabled(): Extract<SaslStep, { kind: 'failure' }> {
+  return failure('account-disabled', 'the account was deleted or disabled')
+}
+
 /** Keeps order: one message at a time, none after the end, and no exception out of it. */
 export class Exchange implements SaslExchange {
   readonly mechanism: string

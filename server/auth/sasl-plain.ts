@@ -1,6 +1,13 @@
 /** The server's side of PLAIN (RFC 4616): authzid NUL authcid NUL password. */
 
-import { failure, type Mechanism, refused, type SaslContext, type SaslStep } from './sasl-exchange.ts'
+import {
+  disabled,
+  failure,
+  type Mechanism,
+  refused,
+  type SaslContext,
+  type SaslStep,
+} from './sasl-exchange.ts'
 import { decodeUtf8, isOwnAuthzid, MAX_MESSAGE_LENGTH, prepareName } from './sasl-syntax.ts'
 
 export function runPlain(context: SaslContext): Mechanism {
@@ -23,8 +30,8 @@ async function authenticate(message: Buffer, context: SaslContext): Promise<Sasl
   }
   const admitted = context.admit?.(username)
   if (admitted !== undefined && !(await admitted)) return refused()
-  if (!(await context.users.verifyPassword(username, password))) {
-    return failure('not-authorized', 'the user name or the password is wrong')
-  }
+  const check = await context.users.checkPassword(username, password)
+  if (check === 'wrong') return failure('not-authorized', 'the user name or the password is wrong')
+  if (check === 'disabled') return disabled()
   return { kind: 'success', data: undefined, username }
 }

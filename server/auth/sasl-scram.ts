@@ -3,6 +3,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import {
   type Dialogue,
+  disabled,
   failure,
   hasBindings,
   type Mechanism,
@@ -66,6 +67,7 @@ async function* dialogue(
   const current = await context.users.keysFor(username, hash)
   if (current.storedKey !== keys.storedKey)
     return failure('not-authorized', 'the account has just been changed')
+  if (current.disabled === true) return disabled()
   const signature = serverSignature(hash, keys, authMessage).toString('base64')
   return { kind: 'success', data: Buffer.from(`v=${signature}`), username }
 }

@@ -13,10 +13,21 @@ import {
   type ScramKeys,
 } from './scram.ts'
 
+/** That nobody can log in to an account, and why. */
+export interface DisabledAccount {
+  /** Who has it has removed it. */
+  reason: 'ibr'
+  /** Unix time in seconds. */
+  when: number
+  /** Unix time in seconds when it is to be deleted; absent if never. */
+  until?: number
+}
+
 /** What is stored of an account. */
 export interface AccountRecord {
   'SCRAM-SHA-1': ScramKeys
   'SCRAM-SHA-256': ScramKeys
+  disabled?: DisabledAccount
   /** Unix time in seconds. */
   created: number
   /** Unix time in seconds of the last change of the password. */
@@ -25,12 +36,15 @@ export interface AccountRecord {
 
 /** The same of an account that was imported: another server mostly has the keys of one hash only. */
 export type ImportedRecord = Partial<Pick<AccountRecord, 'SCRAM-SHA-1' | 'SCRAM-SHA-256'>> &
-  Pick<AccountRecord, 'created' | 'updated'>
+  Pick<AccountRecord, 'created' | 'updated' | 'disabled'>
 
 /** What is stored of the host itself (the user `null`): Base64. */
 interface DecoySecret {
   decoySecret: string
 }
+
+/** What a password is for an account: that of one that is disabled is told only to who knows it. */
+export type PasswordCheck = 'right' | 'wrong' | 'disabled'
 
 export type UserErrorCode = 'exists' | 'not-found' | 'bad-username' | 'bad-password'
 
@@ -142,12 +156,12 @@ export class Users {
 
   /** @throws UserError `not-found` or `bad-password` */
   async setPassword(username: string, password: string): Promise<void> {
-    const notFound = () => new UserError('not-found', `there is no user ${username}`)
-    if (!(await this.exists(username))) throw notFound()
+    if (!(await this.exists(username))) throw notFound(username)
     const keys = await this.#derive(password)
     await this.#store.update(username, (old) => {
-      if (old === undefined || !isAccount(old)) throw notFound()
-      return { ...keys, created: old.created, updated: unixTime() }
+      if (old === undefined || !isAccount(old)) throw notFound(username)
+      const { created, disabled } = old
+      return { ...keys, created, updated: unixTime(), ...(disabled && { disabled }) }
     })
     await this.#completed(username)
   }
@@ -177,9 +191,23 @@ export class Users {
     }
   }
 
-  /** The record of an account as it is stored, for exports. */
+  /** The record of an account as it is stored. */
   async read(username: string): Promise<ImportedRecord | undefined> {
     return readAccount(await this.#store.get(username))
+  }
+
+  /**
+   * Lets nobody log in to an account any more; its name stays taken.
+   *
+   * @param disabled - undefined to let them log in again
+   * @throws UserError `not-found`
+   */
+  async disable(username: string, disabled: DisabledAccount | undefined): Promise<void> {
+    await this.#store.update(username, (old) => {
+      if (old === undefined || !isAccount(old)) throw notFound(username)
+      const { disabled: _, ...record } = old
+      return disabled === undefined ? record : { ...record, disabled }
+    })
   }
 
   /**
@@ -190,7 +218,7 @@ export class Users {
   async delete(username: string): Promise<void> {
     this.#remembered.delete(username)
     await this.#store.update(username, (old) => {
-      if (old === undefined) throw new UserError('not-found', `there is no user ${username}`)
+      if (old === undefined) throw notFound(username)
       return undefined
     })
   }
@@ -206,8 +234,13 @@ export class Users {
    * @throws WorkLimitError if too many passwords wait to be checked
    */
   async verifyPassword(username: string, password: string): Promise<boolean> {
+    return (await this.checkPassword(username, password)) === 'right'
+  }
+
+  /** The same, which also tells of an account that is disabled. */
+  async checkPassword(username: string, password: string): Promise<PasswordCheck> {
     const prepared = preparePassword(password, 'query')
-    if (prepared === undefined) return false
+    if (prepared === undefined) return 'wrong'
     const account = readAccount(await this.#store.get(username))
     const hash: ScramHash =
       account !== undefined && account['SCRAM-SHA-256'] === undefined ? 'SHA-1' : 'SHA-256'
@@ -217,34 +250,38 @@ export class Users {
     const fingerprint = sha256(`${this.#rememberKey}|${stored?.storedKey}|${prepared}`)
     const remembered = this.#remembered.get(username)
     if (stored !== undefined && remembered !== undefined && timingSafeEqual(remembered, fingerprint))
-      return true
+      return account?.disabled === undefined ? 'right' : 'disabled'
 
     const decoy = await this.#decoy(username, hash)
     const keys = stored ?? decoy
     const salt = Buffer.from(keys.salt, 'base64')
     const derived = await deriveKeys(hash, prepared, keys.iterations, salt)
     // A decoy's stored key is the hash of nothing that anybody has.
-    if (!equal(derived.storedKey, keys.storedKey)) return false
+    if (!equal(derived.storedKey, keys.storedKey)) return 'wrong'
     this.#remember(username, fingerprint)
     if (account?.['SCRAM-SHA-1'] === undefined || account['SCRAM-SHA-256'] === undefined)
       await this.#complete(username, prepared, keys).catch(() => {}) // it is tried again at the next login
     // The account may have been deleted, or its password changed, while this one was looked at.
     const current = readAccount(await this.#store.get(username))
-    return current?.[`SCRAM-${hash}`]?.storedKey === keys.storedKey
+    if (current?.[`SCRAM-${hash}`]?.storedKey !== keys.storedKey) return 'wrong'
+    return current.disabled === undefined ? 'right' : 'disabled'
   }
 
   /**
    * The keys to check a SCRAM proof with. For a user that does not exist they are made up, always the same
    * ones, and no password fits them, so that nobody finds out which accounts there are (RFC 5802 §9).
+   *
+   * @returns `disabled` is for those only who have shown that they know the password
    */
-  async keysFor(username: string, hash: ScramHash): Promise<ScramKeys> {
+  async keysFor(username: string, hash: ScramHash): Promise<ScramKeys & { disabled?: true }> {
     const account = readAccount(await this.#store.get(username))
     const decoy = await this.#decoy(username, hash)
     if (account === undefined) return decoy
     const keys = account[`SCRAM-${hash}`]
     // It was imported a moment ago. Nobody gets in with the decoy's; the next try finds the hash offered no more.
     if (keys === undefined && !this.#missing.has(hash)) this.#missing = new Set([...this.#missing, hash])
-    return keys ?? decoy
+    if (keys === undefined) return decoy
+    return account.disabled === undefined ? keys : { ...keys, disabled: true }
   }
 
   /** Makes the keys that an account lacks, now that its password is known. */
@@ -351,6 +388,10 @@ function readAccount(record: ImportedRecord | DecoySecret | undefined): Imported
 
 function isAccount(record: ImportedRecord | DecoySecret): record is ImportedRecord {
   return 'SCRAM-SHA-256' in record || 'SCRAM-SHA-1' in record
+}
+
+function notFound(username: string): UserError {
+  return new UserError('not-found', `there is no user ${username}`)
 }
 
 function equal(a: string, b: string): boolean {

@@ -1,8 +1,9 @@
-// legate register, adduser, passwd, deluser: they work on the storage, whether or not the server runs.
+// legate register, adduser, passwd, restore, deluser: they work on the storage, whether or not the server runs.
 
 import { existsSync } from 'node:fs'
 import { endedSchema } from '../admin/answers.ts'
 import type { EndReason } from '../admin/end-sessions.ts'
+import { noteEnd } from '../auth/ended-accounts.ts'
 import { type UserError, Users } from '../auth/users.ts'
 import { type Config, coreOptions, readOption } from '../config/index.ts'
 import { joinJid, prepareDomain, prepareJid, prepareLocal } from '../jid.ts'
@@ -52,7 +53,9 @@ export async function addUser(configFile: string | undefined, jid: string): Prom
   const account = readAccount(jid)
   return work(configFile, account, 'add', async ({ users }) => {
     // Before the password is asked for in vain.
-    if (await users.exists(account.username)) throw alreadyThere(account)
+    const there = await users.read(account.username)
+    if (there?.disabled !== undefined) throw isRemoved(account)
+    if (there !== undefined) throw alreadyThere(account)
     await create(users, account, await askPassword(account.jid))
   })
 }
@@ -65,12 +68,26 @@ export async function changePassword(
 ): Promise<number> {
   const account = readAccount(jid)
   return work(configFile, account, 'change', async ({ config, users }) => {
-    if (!(await users.exists(account.username))) throw notThere(account)
+    const record = await users.read(account.username)
+    if (record === undefined) throw notThere(account)
+    if (record.disabled !== undefined) throw isRemoved(account)
     await users.setPassword(account.username, await askPassword(account.jid))
     console.log(
       `The password of ${account.jid} is changed.${disconnect ? '' : ' Sessions that are open stay open.'}`,
     )
     if (disconnect) await endSessions(config, account, 'password')
+  })
+}
+
+/** `legate restore JID`, of an account that was removed and is not deleted yet. @returns the exit code */
+export async function restoreUser(configFile: string | undefined, jid: string): Promise<number> {
+  const account = readAccount(jid)
+  return work(configFile, account, 'change', async ({ users }) => {
+    const record = await users.read(account.username)
+    if (record === undefined) throw notThere(account)
+    if (record.disabled === undefined) throw new CommandError(`${account.jid} has not been removed`)
+    await users.disable(account.username, undefined)
+    console.log(`${account.jid} is restored, with its password and all that was stored of it.`)
   })
 }
 
@@ -81,17 +98,32 @@ export async function deleteUser(configFile: string | undefined, jid: string): P
   return work(configFile, prepared, 'change', async ({ config, users, storage }) => {
     const isThere = misnamed !== undefined && (await users.exists(misnamed.username))
     const account = isThere ? misnamed : prepared
-    if (!isThere && !(await users.exists(account.username))) throw notThere(account)
+    const record = await users.read(account.username)
+    if (record === undefined) throw notThere(account)
+    // A name that is none has nobody who could know it.
+    const hasRoster = account !== misnamed && (await storage.prepareStore(account.host, 'roster'))
+    const note = async () =>
+      hasRoster && (await noteEnd(storage, account.host, account.username, record.created))
+    await note()
     // First the account, so that nobody logs in to what is being taken apart.
     await users.delete(account.username)
+    const hasContacts = await note()
     await storage.purgeUser(account.host, account.username)
     console.log(`${escapeUnsafe(account.jid)} is deleted, with all that was stored of it.`)
-    await endSessions(config, account, 'deleted')
+    const isTold = await endSessions(config, account, 'deleted')
+    if (hasContacts && !isTold) {
+      console.log('Its contacts are told by the server, within a minute if one runs, or when it is started.')
+    }
   })
 }
 
-/** Lets the server, if it runs, end the sessions of an account. @throws CommandError if they stay open */
-async function endSessions(config: Config, { username, host }: Account, reason: EndReason): Promise<void> {
+/**
+ * Lets the server, if it runs, end the sessions of an account.
+ *
+ * @returns whether it does
+ * @throws CommandError if they stay open
+ */
+async function endSessions(config: Config, { username, host }: Account, reason: EndReason): Promise<boolean> {
   const question = { command: 'end-sessions', host, username, reason }
   try {
     const { sessions, silent = [] } = await askServer(config, question, endedSchema)
@@ -104,13 +136,15 @@ async function endSessions(config: Config, { username, host }: Account, reason: 
           : `These processes do not answer, so its sessions there stay open: ${names}`,
       )
     }
+    return true
   } catch (error) {
-    if (error instanceof NotRunning) return
+    if (error instanceof NotRunning) return false
     if (!(error instanceof CommandError)) throw error
     // It sees for itself that an account is gone.
     if (reason === 'deleted')
       console.error(`The server ends its sessions within seconds, if it runs: ${error.message}`)
     else throw new CommandError(`the sessions that are open stay open: ${error.message}`)
+    return false
   }
 }
 
@@ -127,6 +161,13 @@ async function create(users: Users, account: Account, password: string): Promise
 function alreadyThere({ jid }: Account): CommandError {
   return new CommandError(
     `there is an account ${jid} already; to give it another password: legate passwd ${jid}`,
+  )
+}
+
+function isRemoved({ jid }: Account): CommandError {
+  return new CommandError(
+    `${jid} was removed by who had it, and is kept for some time (registration_delete_grace_period): to restore ` +
+      `it: legate restore ${jid}; to delete it now: legate deluser ${jid}`,
   )
 }
 

@@ -2,7 +2,7 @@
 
 import { createRequire } from 'node:module'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
-import { addUser, changePassword, deleteUser, register } from './accounts.ts'
+import { addUser, changePassword, deleteUser, register, restoreUser } from './accounts.ts'
 import { check } from './check.ts'
 import { CONFIG_PLACES } from './config-file.ts'
 import { delegations } from './delegations.ts'
@@ -149,6 +149,13 @@ command(
     'Sessions that are open stay open, unless --disconnect is given; the new password is needed at the next login.',
   (config, [jid = ''], { disconnect = false }) => changePassword(config, jid, disconnect),
   new Option('--disconnect', 'End the sessions of the account that are open.'),
+)
+command(
+  'restore <jid>',
+  'Restore an account that was removed by who had it.',
+  'Restore an account that was removed in-band, as long as registration_delete_grace_period keeps it. Its password ' +
+    'and all that was stored of it are as they were.',
+  (config, [jid = '']) => restoreUser(config, jid),
 )
 command(
   'deluser <jid>',

@@ -37,7 +37,7 @@ export function findConfigFile(given: string | undefined): string {
   throw new CommandError(
     `there is no configuration. It is looked for at\n${CONFIG_PLACES.map((place) => `    ${resolve(place)}`).join('\n')}\n` +
       '  To begin, put this into prosody.cfg.lua, or name a file with --config FILE:\n' +
-      '    modules_enabled = { "tls", "saslauth", "roster", "disco", "offline" }\n' +
+      '    modules_enabled = { "tls", "saslauth", "roster", "disco" }\n' +
       `    VirtualHost "localhost"${prosody}`,
   )
 }

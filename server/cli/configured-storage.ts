@@ -15,6 +15,8 @@ const REDIS_MS = 5000
 export interface ConfiguredStorage {
   openKeyval<T>(host: string, store: string): KeyvalStore<T>
   openMap<T>(host: string, store: string): MapStore<T>
+  /** Whether a store is kept anywhere but in a running server's memory, and can be opened. */
+  prepareStore(host: string, store: string): Promise<boolean>
   /** In each of the storages that the host has stores in. */
   purgeUser(host: string, user: string): Promise<void>
   close(): Promise<void>
@@ -56,6 +58,12 @@ export async function openConfigured(config: Config, host: string): Promise<Conf
   return {
     openKeyval: (...store) => storage.openKeyval(...store),
     openMap: (...store) => storage.openMap(...store),
+    async prepareStore(...store) {
+      const kind = storageKindOf(config, ...store)
+      if (kind === 'memory' || (kind === 'internal' && isMade(path) === 'none')) return false
+      await storage.prepare([kind], REDIS_MS)
+      return true
+    },
     async purgeUser(...user) {
       const kinds = storageKindsOf(config, host)
       await storage.prepare(

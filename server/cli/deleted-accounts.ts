@@ -1,5 +1,5 @@
-// Ends the sessions of accounts that are no longer in the storage, which the server shares: where `legate deluser`
-// could not tell it over the admin channel.
+// Ends the sessions of accounts that are no longer in the storage, which the server shares, or are disabled there:
+// where `legate deluser` could not tell it over the admin channel, or another process did not hear of it.
 
 import { endSessions } from '../admin/end-sessions.ts'
 import { coreOptions, readOption } from '../config/index.ts'
@@ -13,7 +13,7 @@ const INTERVAL = 10
 const AT_ONCE = 200
 
 /**
- * Looks every so often whether the accounts that have sessions are still there.
+ * Looks every so often whether the accounts that have sessions are still there, and not disabled.
  *
  * @param seconds - between two looks
  */
@@ -28,7 +28,10 @@ export function watchDeletedAccounts(server: Server, seconds = INTERVAL): void {
         return
       }
       const { host, username } = next.value
-      if (!(await host.users!.exists(username))) await endSessions(server, host, username, 'deleted').gone
+      const account = await host.users!.read(username)
+      if (account !== undefined && account.disabled === undefined) continue
+      const reason = account === undefined ? 'deleted' : 'disabled'
+      await endSessions(server, host, username, reason).gone
     }
   }
   server.timers.every(seconds, () => {

@@ -21,7 +21,7 @@ export function missingForPeople(
   if (!config.has('*', 'modules_enabled') && !config.has(host.name, 'modules_enabled')) {
     const message =
       `${host.name} has no modules_enabled, so nobody can log in: a server for people has at least ` +
-      'modules_enabled = { "tls", "saslauth", "roster", "disco", "offline" }'
+      'modules_enabled = { "tls", "saslauth", "roster", "disco" }'
     return [hostProblem(config, host, 'warning', message)]
   }
   const named = config.modulesFor(host.name)
@@ -30,24 +30,13 @@ export function missingForPeople(
   const tell = (message: string) =>
     optionProblem(config, 'warning', host.name, 'modules_enabled', `modules_enabled: ${message}`)
   if (!plugins.has('saslauth')) return [tell('"saslauth" is not in it, so nobody can log in')]
-  const problems: ConfigProblem[] = []
-  if (!plugins.has('tls') && needsStartTls(config, host.name, known)) {
-    problems.push(
-      tell(
-        '"tls" is not in it, and clients must have TLS before they log in (c2s_require_encryption), ' +
-          'so nobody can log in at c2s_ports',
-      ),
-    )
-  }
-  if (!plugins.has('offline') && !isDisabled(config, host.name, 'offline')) {
-    problems.push(
-      tell(
-        '"offline" is not in it, so messages to people who are not connected go back to their senders; Prosody ' +
-          'loads it unasked (if this is meant: modules_disabled = { "offline" })',
-      ),
-    )
-  }
-  return problems
+  if (plugins.has('tls') || !needsStartTls(config, host.name, known)) return []
+  return [
+    tell(
+      '"tls" is not in it, and clients must have TLS before they log in (c2s_require_encryption), ' +
+        'so nobody can log in at c2s_ports',
+    ),
+  ]
 }
 
 /** Whether there are ports at which a client has to begin TLS after it has connected. */
@@ -61,12 +50,4 @@ function needsStartTls(config: Config, host: string, { options }: KnownPlugins):
         (readOption(config, '*', 'c2s_ports', ports) as number[]).length > 0,
     ) === true
   )
-}
-
-/** Whether the operator has said that they do not want it. */
-function isDisabled(config: Config, host: string, name: string): boolean {
-  return [host, '*'].some((section) => {
-    const value = config.has(section, 'modules_disabled') ? config.get(section, 'modules_disabled') : []
-    return value === name || (Array.isArray(value) && value.includes(name))
-  })
 }

@@ -3,7 +3,7 @@
 import type { Config } from './config.ts'
 
 /** Loaded on every host that does not disable them. */
-export const autoloadedModules: readonly string[] = ['presence', 'message', 'iq', 'c2s']
+export const autoloadedModules: readonly string[] = ['presence', 'message', 'iq', 'offline', 'c2s']
 
 /** Of the global modules, those that a component is given as well. */
 export const inheritedByComponents: ReadonlySet<string> = new Set([

@@ -45,8 +45,8 @@ export async function* writePortable(
     yield opening('host', { jid: stores.host })
     for (const username of usernames) {
       const record = await stores.accounts.get(username)
-      // It may have been deleted a moment ago.
-      if (record === undefined) continue
+      // It may have been deleted a moment ago. One that is disabled would come back enabled.
+      if (record === undefined || record.disabled !== undefined) continue
       yield* writeAccount(stores, username, record, counts)
       counts.accounts++
     }

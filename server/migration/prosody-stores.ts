@@ -18,7 +18,7 @@ export function* accountParts(stored: LuaData): Generator<AccountPart> {
   const account = tableOf(stored, 'the account')
   if (account.get('disabled') === true)
     throw new ContentError(
-      'this account is disabled, which there is not here: delete its file, or set disabled to false',
+      'this account is disabled, and would be enabled by an import: delete its file, or set disabled to false',
     )
   const created = secondsOf(account.get('created'))
   yield { kind: 'times', created, updated: secondsOf(account.get('updated')) ?? created }

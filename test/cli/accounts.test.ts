@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { login } from '../shared/client.ts'
+import { enter, getItem, setRoster, settled, stateIn, subscribe, taken } from '../shared/im-client.ts'
 import { COMMAND, LegateFolder, ON_FREE_PORTS } from '../shared/legate-command.ts'
 
 const HOST = 'VirtualHost "localhost"\n'
@@ -67,6 +68,97 @@ describe('while the server runs', () => {
     await after.close()
     await server.stop()
   })
+})
+
+describe('deluser tells contacts that subscriptions have ended (XEP-0077 §3.2)', () => {
+  const PAIR = ['juliet@localhost', 'romeo@localhost'] as const
+
+  /** Both see each other; the server runs. */
+  async function friends() {
+    const folder = folderWith(ON_FREE_PORTS + HOST)
+    for (const name of ['juliet', 'romeo']) await folder.run(['register', name, 'localhost', 'pw'])
+    const server = await folder.start()
+    const [juliet, romeo] = [
+      await enter(server.c2sPort, `${PAIR[0]}/a`),
+      await enter(server.c2sPort, `${PAIR[1]}/b`),
+    ]
+    await subscribe('localhost', juliet, romeo)
+    await subscribe('localhost', romeo, juliet)
+    await settled('localhost', juliet, romeo)
+    return { folder, server, juliet, romeo }
+  }
+
+  it('at once where the server runs', async () => {
+    const { folder, server, romeo } = await friends()
+    taken(romeo)
+    const { code, stdout, stderr } = await folder.run(['deluser', PAIR[0]])
+    expect([code, stdout, stderr]).toEqual([
+      0,
+      'juliet@localhost is deleted, with all that was stored of it.\n1 session of it ended.\n',
+      '',
+    ])
+    await expect.poll(async () => stateIn(await getItem(romeo, PAIR[0]))).toBe('none')
+    await romeo.settled()
+    const types = taken(romeo).map((line) => line.split(' ')[0])
+    expect(types.filter((type) => type !== 'push').sort()).toEqual([
+      'unavailable',
+      'unsubscribe',
+      'unsubscribed',
+    ])
+    await romeo.close()
+    await server.stop()
+  })
+
+  it('when it is started, where it does not run; a new account of that name is not meant', async () => {
+    const { folder, server } = await friends()
+    await server.stop()
+    expect(await folder.run(['deluser', PAIR[0]])).toMatchObject({
+      code: 0,
+      stdout:
+        'juliet@localhost is deleted, with all that was stored of it.\n' +
+        'Its contacts are told by the server, within a minute if one runs, or when it is started.\n',
+      stderr: '',
+    })
+    await folder.run(['register', 'juliet', 'localhost', 'pw'])
+    const again = await folder.start()
+    const romeo = await enter(again.c2sPort, `${PAIR[1]}/b`)
+    await expect.poll(async () => stateIn(await getItem(romeo, PAIR[0]))).toBe('none')
+    const juliet = await enter(again.c2sPort, `${PAIR[0]}/a`)
+    await settled('localhost', juliet, romeo)
+    expect(taken(romeo).filter((line) => line.startsWith('available'))).toEqual([`available ${romeo.jid}`])
+    await juliet.close()
+    await romeo.close()
+    await again.stop()
+  })
+})
+
+it('restore gives back an account that was removed, with what it had', async () => {
+  const folder = folderWith(
+    `${ON_FREE_PORTS}${HOST}modules_enabled = { "register" }\nregistration_delete_grace_period = "1 week"\n`,
+  )
+  await folder.run(['register', 'juliet', 'localhost', 'pw'])
+  const server = await folder.start()
+  const juliet = await enter(server.c2sPort, 'juliet@localhost/a')
+  await setRoster(juliet, "<item jid='romeo@localhost'/>")
+  await juliet.ask(`<iq type='set' id='bye'><query xmlns='jabber:iq:register'><remove/></query></iq>`)
+  await juliet.closed()
+  await expect(login(server.c2sPort, 'juliet@localhost/b')).rejects.toThrow(/account-disabled/)
+  for (const command of ['adduser', 'passwd']) {
+    const { code, stderr } = await folder.run([command, 'juliet@localhost'], 'other\n')
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/was removed by .*: legate restore juliet@localhost/),
+    ])
+  }
+  expect(await folder.run(['restore', 'juliet@localhost'])).toMatchObject({ code: 0, stderr: '' })
+  expect(await folder.run(['restore', 'juliet@localhost'])).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('has not been removed'),
+  })
+  const again = await enter(server.c2sPort, 'juliet@localhost/c')
+  expect(stateIn(await getItem(again, 'romeo@localhost'))).toBe('none')
+  await again.close()
+  await server.stop()
 })
 
 describe('adduser', () => {

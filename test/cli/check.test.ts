@@ -171,18 +171,13 @@ describe('warnings', () => {
     ],
     [
       'people who can not log in',
-      `modules_enabled = { "roster", "tls", "offline" }\nVirtualHost "capulet.lit"\n`,
+      `modules_enabled = { "roster", "tls" }\nVirtualHost "capulet.lit"\n`,
       /prosody\.cfg\.lua:1: .*"saslauth" is not in it, so nobody can log in/,
     ],
     [
       'people who can not log in for want of TLS',
-      `modules_enabled = { "roster", "saslauth", "offline" }\nVirtualHost "capulet.lit"\n`,
+      `modules_enabled = { "roster", "saslauth" }\nVirtualHost "capulet.lit"\n`,
       /"tls" is not in it, and clients must have TLS .* so nobody can log in at c2s_ports/,
-    ],
-    [
-      'what Prosody loads unasked: offline',
-      `modules_enabled = { "roster", "saslauth", "tls" }\nVirtualHost "capulet.lit"\n`,
-      /"offline" is not in it, so messages to people who are not connected go back/,
     ],
     [
       'registration without limits, by a plugin that `register` depends on',
@@ -199,12 +194,16 @@ describe('warnings', () => {
   it.each([
     ['posix, whose work the core does', `modules_enabled = { "posix" }\nVirtualHost "capulet.lit"\n`],
     [
+      'offline, which is there unless it is disabled',
+      `modules_enabled = { "roster", "saslauth", "tls" }\nVirtualHost "capulet.lit"\n`,
+    ],
+    [
       'offline, where it is disabled',
       `modules_enabled = { "roster", "saslauth", "tls" }\nmodules_disabled = { "offline" }\nVirtualHost "capulet.lit"\n`,
     ],
     [
       'tls, where clients begin with it',
-      `modules_enabled = { "roster", "saslauth", "offline" }\nc2s_ports = {}\nc2s_direct_tls_ports = { 5223 }\n` +
+      `modules_enabled = { "roster", "saslauth" }\nc2s_ports = {}\nc2s_direct_tls_ports = { 5223 }\n` +
         'VirtualHost "capulet.lit"\n',
     ],
     [
@@ -237,7 +236,7 @@ it('examples/im.cfg.lua has nothing that is warned of but the certificate that i
   expect(stdout).toMatch(/^warning .*no certificate for example\.org.*\n\n.*: 0 errors, 1 warning\.\n$/)
   expect(code).toBe(0)
   // What the README promises.
-  for (const name of ['mam', 'carbons', 'smacks', 'csi_simple', 'offline', 'blocklist']) {
+  for (const name of ['mam', 'carbons', 'smacks', 'csi_simple', 'blocklist']) {
     expect(text).toMatch(new RegExp(`^ *"${name}"; `, 'm'))
   }
 })

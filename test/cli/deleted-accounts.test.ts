@@ -34,3 +34,16 @@ it('ends the sessions of a deleted account, purges what they stored since, and l
   await expect.poll(() => later.get('juliet')).toBeUndefined()
   await nurse.close()
 })
+
+it('ends the sessions of an account that is disabled, and leaves what it has', async () => {
+  test = await startServer({ virtualHosts: { 'capulet.lit': {} } }, ['juliet@capulet.lit'])
+  watchDeletedAccounts(test.server, 0.3)
+  const juliet = await login(test.c2sPort, 'juliet@capulet.lit/balcony')
+  const { storage, hosts } = test.server
+  const stored = storage.openKeyval<string>('capulet.lit', 'anything')
+  await stored.set('juliet', 'hers')
+  await hosts.get('capulet.lit')!.users!.disable('juliet', { reason: 'ibr', when: 1 })
+  expect((await juliet.streamError()).text).toBe('The account is disabled')
+  await juliet.close()
+  expect(await stored.get('juliet')).toBe('hers')
+})

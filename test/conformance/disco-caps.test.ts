@@ -40,7 +40,7 @@ async function start(delegations: Record<string, unknown> = { [NS]: { jid: PUBSU
 async function reload(host: Record<string, unknown>): Promise<void> {
   const { config } = server.server
   const names = ['storage', 'data_path', 'interfaces', 'local_interfaces', 'c2s_ports', 'component_ports']
-  names.push('c2s_require_encryption', 'allow_unencrypted_plain_auth', 'modules_enabled')
+  names.push('c2s_require_encryption', 'allow_unencrypted_plain_auth', 'modules_enabled', 'modules_disabled')
   await server.server.reload(
     configFromObject({
       ...Object.fromEntries(names.map((name) => [name, config.get('*', name)])),

@@ -1,6 +1,7 @@
 /** Messages for accounts that nobody is there for (XEP-0160). */
 
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { ChosenStorage } from '../../server/storage/chosen.ts'
 import { login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
 import { ALL_STORAGES, describeStoredIn } from '../shared/server-storages.ts'
@@ -139,5 +140,45 @@ describeStoredIn(ALL_STORAGES, 'offline messages', () => {
     seen.push(...(got(juliet) as string[]))
     expect(seen).toEqual(Array.from({ length: sent }, (_, i) => `m${i}`))
     expect(got(romeo)).toEqual([])
+  })
+})
+
+describe('without being named', () => {
+  const OTHER = 'montague.lit'
+
+  async function restart(options: object): Promise<void> {
+    for (const stream of streams.splice(0)) await stream.destroy()
+    await server.stop()
+    const virtualHosts = { [HOST]: {}, [OTHER]: { modules_disabled: ['offline'] } }
+    server = await startServer({ modules_disabled: [], virtualHosts, ...options }, [
+      JULIET,
+      ROMEO,
+      `nurse@${OTHER}`,
+    ])
+    romeo = await login(server.c2sPort, `${ROMEO}/orchard`)
+    streams.push(romeo)
+  }
+
+  it('it is there, as in Prosody, unless modules_disabled says otherwise', async () => {
+    await restart({})
+    write('m1')
+    write('m2', '<body>x</body>', '', `nurse@${OTHER}`)
+    expect((await romeo.withId('m2')).attrs.type).toBe('error')
+    expect(got(await connect('<presence/>'))).toEqual(['m1'])
+    await restart({ modules_disabled: ['offline'] })
+    write('m3')
+    expect((await romeo.withId('m3')).attrs.type).toBe('error')
+  })
+
+  it('its storage is not opened where nobody comes and nobody is missed', async () => {
+    const opening = vi.spyOn(ChosenStorage.prototype, 'openArchive')
+    try {
+      await server.stop()
+      server = await startServer({ modules_disabled: [], virtualHosts: { [HOST]: {} } })
+      expect(server.server.modules.isLoaded(HOST, 'offline')).toBe(true)
+      expect(opening).not.toHaveBeenCalled()
+    } finally {
+      opening.mockRestore()
+    }
   })
 })

@@ -1,7 +1,10 @@
 /** In-band registration over real sockets (XEP-0077). */
 
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Element } from '@xmpp/xml'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { login, TestStream } from '../shared/client.ts'
 import { redisAvailable, type SingleRedis, startRedis } from '../shared/peers/redis.ts'
 import { describePeer } from '../shared/require.ts'
@@ -501,6 +504,104 @@ describeStored('an account that is removed (§3.2)', () => {
   })
 })
 
+describe('registration_delete_grace_period', () => {
+  const store = () =>
+    server.server.storage.openMap<{ deleted_at: number; pending_until: number }>(HOST, 'accounts_cleanup')
+  const users = () => server.server.hosts.get(HOST)!.users!
+  const refusal = (password: string) =>
+    login(server.c2sPort, `${JULIET}/again`, { password }).then(
+      () => 'none',
+      (error: Error) => /<(not-authorized|account-disabled)/.exec(error.message)?.[1] ?? error.message,
+    )
+  const lookAgain = () => server.server.events.fire('server-started', {})
+
+  /** Juliet has removed her account, and its time is over. */
+  async function overdue(): Promise<void> {
+    await store().set(null, 'juliet', { deleted_at: 1, pending_until: 2 })
+    await users().disable('juliet', { reason: 'ibr', when: 1, until: 2 })
+  }
+
+  it('nobody can log in, its name is taken, and its contacts are told nothing', async () => {
+    await start({ allow_registration: true, registration_delete_grace_period: '1 day' })
+    const juliet = await connect(`${JULIET}/one`)
+    const other = await connect(`${JULIET}/two`)
+    const roster = `<query xmlns='jabber:iq:roster'><item jid='${ROMEO}'/></query>`
+    await juliet.ask(`<iq type='set' id='add'>${roster}</iq>`)
+    const before = Math.floor(Date.now() / 1000)
+    expect(outcome(await juliet.ask(register('<remove/>')))).toBe('result')
+    expect((await juliet.streamError()).condition).toBe('not-authorized')
+    expect((await other.streamError()).condition).toBe('not-authorized')
+    expect(await refusal('pw')).toBe('account-disabled')
+    // Only who knows the password learns of it.
+    expect(await refusal('other')).toBe('not-authorized')
+    expect(outcome(await (await stranger()).ask(register(account('juliet'))))).toBe('cancel conflict')
+    const { deleted_at, pending_until } = (await store().get(null, 'juliet'))!
+    expect(deleted_at).toBeGreaterThanOrEqual(before)
+    expect(pending_until).toBe(deleted_at + 86_400)
+    lookAgain()
+    expect(await refusal('pw')).toBe('account-disabled')
+    expect(await server.server.storage.openKeyval(HOST, 'roster').get('juliet')).toBeDefined()
+    expect((await store().getAll(null)).size).toBe(1)
+  })
+
+  it('it is deleted when the time is over, and its name is free', async () => {
+    await start({ allow_registration: true, registration_delete_grace_period: 1 })
+    const juliet = await connect(JULIET)
+    expect(outcome(await juliet.ask(register('<remove/>')))).toBe('result')
+    await expect.poll(() => users().exists('juliet'), { timeout: 10_000 }).toBe(false)
+    await expect.poll(async () => (await store().getAll(null)).size).toBe(0)
+    expect(await refusal('pw')).toBe('not-authorized')
+    expect(outcome(await (await stranger()).ask(register(account('juliet'))))).toBe('result')
+  })
+
+  it('also when the server was restarted meanwhile, and the option is gone', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'legate-grace-'))
+    const options = { storage: 'internal', data_path: folder }
+    try {
+      await start({ ...options, registration_delete_grace_period: 3600 })
+      const juliet = await connect(JULIET)
+      expect(outcome(await juliet.ask(register('<remove/>')))).toBe('result')
+      await juliet.closed()
+      await overdue()
+      await server.stop()
+      await start(options, [])
+      await expect.poll(() => users().exists('juliet')).toBe(false)
+      await expect.poll(async () => (await store().getAll(null)).size).toBe(0)
+    } finally {
+      await server.stop()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
+  it.each([
+    ['restored', undefined],
+    ['removed again', { reason: 'ibr', when: 1, until: 4e9 }],
+    ['removed for ever', { reason: 'ibr', when: 1 }],
+  ] as const)('one that was %s meanwhile is left', async (_, disabled) => {
+    await start()
+    await overdue()
+    await users().disable('juliet', disabled)
+    lookAgain()
+    await expect.poll(async () => (await store().getAll(null)).size).toBe(0)
+    expect(await refusal('pw')).toBe(disabled === undefined ? 'none' : 'account-disabled')
+  })
+
+  it('"never" keeps it for ever', async () => {
+    await start({ registration_delete_grace_period: 'never' })
+    const juliet = await connect(JULIET)
+    expect(outcome(await juliet.ask(register('<remove/>')))).toBe('result')
+    expect((await users().read('juliet'))!.disabled).not.toHaveProperty('until')
+    expect((await store().getAll(null)).size).toBe(0)
+  })
+
+  it('a new password does not enable it', async () => {
+    await start()
+    await overdue()
+    await users().setPassword('juliet', 'other')
+    expect(await refusal('other')).toBe('account-disabled')
+  })
+})
+
 describePeer('several processes', redisAvailable(), () => {
   let peer: SingleRedis
   let second: TestServer
@@ -544,6 +645,23 @@ describePeer('several processes', redisAvailable(), () => {
     expect((await balcony.streamError()).condition).toBe('not-authorized')
     expect((await juliet.streamError()).condition).toBe('not-authorized')
     expect(await canLogIn(JULIET)).toBe(false)
+  })
+
+  it('one of them deletes an account whose time is over', async () => {
+    let deleted = 0
+    for (const { server: one } of [server, second]) {
+      one.hosts.get(HOST)!.events.add('user-deregistered', () => void deleted++, 0, 'test')
+    }
+    const juliet = await connect(`${JULIET}/one`)
+    await server.server.storage
+      .openMap(HOST, 'accounts_cleanup')
+      .set(null, 'juliet', { deleted_at: 1, pending_until: 2 })
+    await server.server.hosts.get(HOST)!.users!.disable('juliet', { reason: 'ibr', when: 1, until: 2 })
+    for (const { server: one } of [server, second]) one.events.fire('server-started', {})
+    await expect.poll(() => deleted).toBe(1)
+    expect((await juliet.streamError()).condition).toBe('not-authorized')
+    expect(await canLogIn(JULIET)).toBe(false)
+    expect(deleted).toBe(1)
   })
 
   it('accounts from one address are counted together', async () => {

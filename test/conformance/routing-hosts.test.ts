@@ -36,6 +36,7 @@ const reload = (options: ServerOptions) =>
       allow_unencrypted_plain_auth: true,
       default_iteration_count: 4096,
       modules_enabled: USUAL_PLUGINS,
+      modules_disabled: ['offline'],
       ...options,
     }),
   )

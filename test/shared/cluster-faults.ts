@@ -12,6 +12,8 @@ const PROCESSES = 3
 export const VICTIM = 1
 /** Another one, to which the clients of that one may go. */
 export const REFUGE = 2
+/** Messages to who has gone come back to their senders, who count them. */
+const NOTHING_KEPT = 'modules_disabled = { "offline" }\n'
 /** What a machine with more to do may add to the time after which a process is dead. */
 const PATIENCE = 2
 const TEST_MS = 90_000
@@ -25,7 +27,7 @@ export class FaultyCluster<D extends Deployment> {
 
   async start(redis: D): Promise<void> {
     this.redis = redis
-    this.processes = await LegateCluster.start(redis, usersFor(PROCESSES), PROCESSES)
+    this.processes = await LegateCluster.start(redis, usersFor(PROCESSES), PROCESSES, NOTHING_KEPT)
   }
 
   /** Load that goes all ways. */

@@ -35,9 +35,18 @@ export function setUsualStorage(options: StorageOptions): void {
 }
 
 /**
+ * Messages to who is not connected are refused, unless `offline` is named: what most tests are about is seen by that,
+ * and RFC 6121 has rules of its own for servers without it (§8.5.2.2.1).
+ */
+function withoutOffline({ modules_enabled: named = [] }: ServerOptions): ServerOptions {
+  return named.includes('offline') ? {} : { modules_disabled: ['offline'] }
+}
+
+/**
  * Starts a server. Encryption is not asked for, unless the options do; users of `users` have the password `pw`.
  *
- * @param options - as of `createServer`; ports, interfaces and storage have defaults for tests
+ * @param options - as of `createServer`; ports, interfaces and storage have defaults for tests, and `offline` is only
+ *   there if it is named
  * @param users - bare JIDs
  */
 export async function startServer(options: ServerOptions, users: string[] = []): Promise<TestServer> {
@@ -73,6 +82,7 @@ export async function startServer(options: ServerOptions, users: string[] = []):
     // Its users are strangers to each other.
     presence_open_resources: true,
     modules_enabled: USUAL_PLUGINS,
+    ...withoutOffline(options),
     ...options,
   })
   const logger = createLogger([{ levels: { min: 'debug' }, to: 'console' }], {

@@ -184,8 +184,12 @@ describe('plugins of a host', () => {
   })
 
   it('a host has the autoloaded, the global and its own', () => {
-    expect(config.modulesFor('a.lit')).toEqual(['presence', 'iq', 'c2s', 'roster', 'tls', 'saslauth', 'ping'])
-    expect(config.modulesFor('b.lit')).toEqual(['iq', 'c2s', 'roster', 'tls', 'saslauth', 'pep', 'message'])
+    expect(config.modulesFor('a.lit')).toEqual([
+      ...['presence', 'iq', 'offline', 'c2s', 'roster', 'tls', 'saslauth', 'ping'],
+    ])
+    expect(config.modulesFor('b.lit')).toEqual([
+      ...['iq', 'offline', 'c2s', 'roster', 'tls', 'saslauth', 'pep', 'message'],
+    ])
   })
 
   it('a component has its module, its own, and of the global ones the few that Prosody hands on', () => {

@@ -40,6 +40,27 @@ describe('users', () => {
     expect(await list(users)).toEqual(['romeo'])
   })
 
+  it('who is disabled is there, and nobody can log in; only who knows the password learns of it', async () => {
+    const { users } = setup()
+    await users.create('juliet', 'r0m30')
+    const disabled = { reason: 'ibr', when: 1, until: 2 } as const
+    // Once with the password remembered, once without.
+    for (const known of [await users.verifyPassword('juliet', 'r0m30'), false]) {
+      if (!known) await users.setPassword('juliet', 'r0m30')
+      await users.disable('juliet', disabled)
+      expect(await users.verifyPassword('juliet', 'r0m30')).toBe(false)
+      expect(await users.checkPassword('juliet', 'r0m30')).toBe('disabled')
+      expect(await users.checkPassword('juliet', 'x')).toBe('wrong')
+      expect(await users.keysFor('juliet', 'SHA-256')).toMatchObject({ disabled: true })
+    }
+    expect((await users.read('juliet'))!.disabled).toEqual(disabled)
+    await expect(users.create('juliet', 'x')).rejects.toMatchObject({ code: 'exists' })
+    await users.disable('juliet', undefined)
+    expect(await users.verifyPassword('juliet', 'r0m30')).toBe(true)
+    expect(await users.keysFor('juliet', 'SHA-256')).not.toHaveProperty('disabled')
+    await expect(users.disable('romeo', disabled)).rejects.toMatchObject({ code: 'not-found' })
+  })
+
   it('a password that is changed, or an account that is deleted, while one is looked at, lets nobody in', async () => {
     const { users } = setup()
     await users.create('juliet', 'r0m30')

@@ -122,7 +122,7 @@ export class LiberviaPlay {
           allow_unencrypted_plain_auth: true,
           default_iteration_count: 4096,
           log: '*console',
-          modules_enabled: ['saslauth', 'roster', 'disco', 'ping', 'offline', 'delegation', 'privilege'],
+          modules_enabled: ['saslauth', 'roster', 'disco', 'ping', 'delegation', 'privilege'],
         },
         hosts: { [HOST]: { delegations: { ...delegations, [NS_PAM]: { jid: SERVICE } }, ...privileges } },
         components: {
