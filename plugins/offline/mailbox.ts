@@ -26,6 +26,8 @@ const ASK_MS = 5000
 
 export class Mailbox implements Sender {
   readonly lent = new Lent()
+  /** Copies of what sessions without connections have in memory. */
+  private readonly spares = new Lent()
   private readonly module: OfflineModule
   /** What is under way for an account; the next waits for it. These promises never reject. */
   private readonly queues = new Map<string, Promise<unknown>>()
@@ -60,7 +62,7 @@ export class Mailbox implements Sender {
               // Not to be waited for: who reads slowly holds up nobody else.
               if (session !== undefined) void this.handOver(session)
             }),
-            cluster.calls.on(this.lentName, (username) => this.lent.of(username as string)),
+            cluster.calls.on(this.lentName, (username) => this.notToBeSent(username as string)),
             cluster.calls.onLeft((member) => this.left(member)),
           ]
     return () => {
@@ -99,7 +101,7 @@ export class Mailbox implements Sender {
 
   /** @returns false if there are too many already; the sender has learnt of it then (XEP-0160 §3) */
   private async keep(origin: Origin, stanza: Stanza, username: string, when: number): Promise<boolean> {
-    if ((await this.store.count(username, {})) >= this.module.options.offline_max_messages) {
+    if (!(await this.hasRoom(username))) {
       origin.send(
         errorReply(stanza, 'service-unavailable', 'Too many messages wait for this account', 'wait'),
       )
@@ -107,6 +109,46 @@ export class Mailbox implements Sender {
     }
     await this.store.append(username, keepStanza(stanza), when, stanza.attrs.from ?? '')
     return true
+  }
+
+  /**
+   * Keeps what a session has in memory, besides all that is kept: the session's memory is limited.
+   *
+   * @returns its id in the store; undefined if it could not be kept
+   */
+  lend(session: StreamSession, stanza: Stanza, when: number): Promise<string | undefined> {
+    const username = session.username!
+    return this.inTurn(username, async () => {
+      const from = stanza.attrs.from ?? ''
+      const id = await this.store.append(username, keepStanza(stanza), when, from)
+      this.spares.add(username, id, session)
+      return id
+    }).catch((error: unknown) => {
+      this.spareFailed(username, error)
+      return undefined
+    })
+  }
+
+  /** The session does not need it any more. It does not fail. */
+  async takeBack(username: string, id: string | undefined): Promise<void> {
+    if (id === undefined) return
+    try {
+      await this.store.remove(username, [id])
+    } catch (error) {
+      this.spareFailed(username, error)
+    }
+    this.spares.delete(username, [id])
+  }
+
+  /** Spare copies are not counted: what they are of is kept instead of them. */
+  private async hasRoom(username: string): Promise<boolean> {
+    const kept = (await this.store.count(username, {})) - this.spares.of(username).length
+    return kept < this.module.options.offline_max_messages
+  }
+
+  /** Ids in the store of what sessions have got, or have in memory. */
+  private notToBeSent(username: string): string[] {
+    return [...this.lent.of(username), ...this.spares.of(username)]
   }
 
   /**
@@ -155,9 +197,17 @@ export class Mailbox implements Sender {
   }
 
   failed(username: string, error: unknown): void {
+    this.complain('messages that were kept could not be handed over', username, error)
+  }
+
+  private spareFailed(username: string, error: unknown): void {
+    this.complain('a copy of what waits for a session is not kept as it should be', username, error)
+  }
+
+  private complain(text: string, user: string, error: unknown): void {
     // That the storage is away has been logged, once for all.
     const level = (error as { code?: unknown }).code === 'unavailable' ? 'debug' : 'error'
-    this.module.host.log[level]('messages that were kept could not be handed over', { user: username, error })
+    this.module.host.log[level](text, { user, error })
   }
 
   finishBeforeStop(work: Promise<void>): void {
@@ -206,7 +256,7 @@ export class Mailbox implements Sender {
     let after: string | undefined
     for (;;) {
       // Looked at before the store: what is taken out of that meanwhile is on no way any more.
-      const lent = new Set(this.lent.of(username))
+      const lent = new Set(this.notToBeSent(username))
       const { entries, more } = await this.store.find(username, { after }, PAGE)
       const waiting = entries.filter(({ id }) => !lent.has(id) && !elsewhere.has(id))
       if (waiting.length > 0) {

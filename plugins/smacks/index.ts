@@ -25,6 +25,12 @@ declare module '../../server/event-types.ts' {
     'smacks-hibernation-stanza-queued': { readonly session: StreamSession; readonly text: string }
     /** A client takes long to acknowledge. */
     'smacks-ack-delayed': { readonly session: StreamSession }
+    /**
+     * A message waits for a session whose connection is lost. Who keeps a copy of it, for the case that this process
+     * dies, returns a function that is called when it has arrived, or is somebody else's to keep; that returns a promise
+     * of the end of the copy, which does not fail.
+     */
+    'delivery/waiting': { readonly session: StreamSession; readonly stanza: Stanza; readonly when: number }
     /** Whether another resource has had a message that a session has not acknowledged: true, or a promise of it. */
     'delivery/elsewhere': { readonly session: StreamSession; readonly stanza: Stanza; readonly when: number }
     /** Whether a session that has not acknowledged the copy of a message is the one that answers for it. */

@@ -13,7 +13,7 @@ import {
   writeElement,
 } from '../../server/index.ts'
 import type { Answered } from './others.ts'
-import { AckQueue, type Unacked } from './queue.ts'
+import { AckQueue, type EndOfSpare, type Unacked } from './queue.ts'
 
 /** So many times as many as a session may leave unacknowledged may be on their way to it. */
 const BURST = 10
@@ -34,6 +34,8 @@ export interface Management {
   makeRoom(stream: ManagedStream): boolean
   hibernates(stream: ManagedStream): void
   queued(stream: ManagedStream, text: string): void
+  /** Has somebody keep what waits, for the case that this process dies. @returns what ends that */
+  keepSpare(stream: ManagedStream, text: string, when: number): EndOfSpare | undefined
   ended(stream: ManagedStream): void
 }
 
@@ -121,8 +123,12 @@ export class ManagedStream extends Outlet {
     if (this.hibernating !== undefined) {
       const kept = detached(withDelay(text, this.session.host!.name, now))
       queue.push(kept, now, receipt)
-      if (queue.length > management.queueSize || queue.size > MOST_SIZE) this.giveUp()
-      else management.queued(this, kept)
+      if (queue.length > management.queueSize || queue.size > MOST_SIZE) {
+        this.giveUp()
+        return
+      }
+      this.keepSpares(queue.length - 1)
+      management.queued(this, kept)
       return
     }
     queue.push(text, now, receipt)
@@ -228,8 +234,13 @@ export class ManagedStream extends Outlet {
     if (this.resumption === undefined || !this.management.makeRoom(this)) return false
     this.hibernating = Date.now()
     this.queue.detach()
+    this.keepSpares()
     this.management.hibernates(this)
     return true
+  }
+
+  private keepSpares(from = 0): void {
+    this.queue.spare((text, when) => this.management.keepSpare(this, text, when), from)
   }
 
   override ended(): void {

@@ -14,7 +14,12 @@ export interface Unacked {
   readonly when: number
   /** Who wants to hear what becomes of it, if somebody does: it is kept elsewhere then. */
   readonly receipt: Receipt | undefined
+  /** Ends that somebody keeps a copy for the case that this process dies, if somebody does. */
+  readonly spare: EndOfSpare | undefined
 }
+
+/** @returns what settles when the copy is gone; it does not fail */
+export type EndOfSpare = () => Promise<void>
 
 export class AckQueue {
   /** How many stanzas the peer has acknowledged, modulo 2^32. */
@@ -28,6 +33,7 @@ export class AckQueue {
   private done = 0
   /** By how many were taken out, ever, before it. */
   private receipts: Map<number, Receipt> | undefined
+  private spares: Map<number, EndOfSpare> | undefined
 
   /** @param acked - where the counter begins */
   constructor(acked = 0) {
@@ -68,20 +74,39 @@ export class AckQueue {
     const count = (h - this.acked + MODULUS) % MODULUS
     if (count > this.length) return false
     this.acked = h
-    const receipts = this.receipts === undefined ? undefined : this.takeReceipts(count)
+    const receipts = this.receipts === undefined ? undefined : this.takeFrom(this.receipts, count)
+    const spares = this.spares === undefined ? undefined : this.takeFrom(this.spares, count)
     this.done += count
     this.takeOut(count)
     if (receipts !== undefined) for (const receipt of receipts) receipt.acknowledged()
+    if (spares !== undefined) for (const end of spares) void end()
     return true
   }
 
-  private takeReceipts(count: number): Receipt[] {
-    const taken: Receipt[] = []
+  /**
+   * Has spare copies kept of what is in it.
+   *
+   * @param keep - keeps one, if it does
+   * @param from - how many are passed over
+   */
+  spare(keep: (text: string, when: number) => EndOfSpare | undefined, from = 0): void {
+    for (let i = this.first + from; i < this.texts.length; i++) {
+      const number = this.done + i - this.first
+      if (this.receipts?.has(number) === true || this.spares?.has(number) === true) continue
+      const end = keep(this.texts[i]!, this.times[i]!)
+      if (end === undefined) continue
+      this.spares ??= new Map()
+      this.spares.set(number, end)
+    }
+  }
+
+  private takeFrom<T>(all: Map<number, T>, count: number): T[] {
+    const taken: T[] = []
     for (let number = this.done; number < this.done + count; number++) {
-      const receipt = this.receipts?.get(number)
-      if (receipt === undefined) continue
-      taken.push(receipt)
-      this.receipts?.delete(number)
+      const one = all.get(number)
+      if (one === undefined) continue
+      taken.push(one)
+      all.delete(number)
     }
     return taken
   }
@@ -108,8 +133,9 @@ export class AckQueue {
   /** All that is in it, in order. */
   *entries(): Iterable<Unacked> {
     for (let i = this.first; i < this.texts.length; i++) {
-      const receipt = this.receipts?.get(this.done + i - this.first)
-      yield { text: this.texts[i]!, when: this.times[i]!, receipt }
+      const number = this.done + i - this.first
+      const receipt = this.receipts?.get(number)
+      yield { text: this.texts[i]!, when: this.times[i]!, receipt, spare: this.spares?.get(number) }
     }
   }
 

@@ -5,7 +5,8 @@ import { FormerSessions } from './former.ts'
 import { ManagedStream, type Management } from './managed.ts'
 import type { SmacksModule } from './options.ts'
 import { Others } from './others.ts'
-import { giveBack } from './undelivered.ts'
+import type { EndOfSpare } from './queue.ts'
+import { giveBack, stanzaOf } from './undelivered.ts'
 
 /** Random bytes of an id: nobody finds one by trying. */
 const ID_BYTES = 18
@@ -119,6 +120,14 @@ export class Streams implements Management {
 
   queued({ session }: ManagedStream, text: string): void {
     this.module.fireEvent('smacks-hibernation-stanza-queued', { session, text })
+  }
+
+  keepSpare({ session }: ManagedStream, text: string, when: number): EndOfSpare | undefined {
+    const { events } = this.module.host
+    if (!text.startsWith('<message') || !events.has('delivery/waiting')) return undefined
+    return events.fire('delivery/waiting', { session, stanza: stanzaOf(text), when }) as
+      | EndOfSpare
+      | undefined
   }
 
   /** A session is about to be unbound. */

@@ -28,7 +28,7 @@ export async function giveBack(
   const times = distinctTimes(unacked, Date.now())
   // The session is being taken out of the tables now.
   const answered = await answers
-  for (const [i, { text, receipt }] of unacked.entries()) {
+  for (const [i, { text, receipt, spare }] of unacked.entries()) {
     const when = times[i]!
     try {
       if (receipt !== undefined) receipt.missed()
@@ -38,7 +38,10 @@ export async function giveBack(
         user: session.username,
         error,
       })
+      continue
     }
+    // Whoever has it now has it for good.
+    await spare?.()
   }
 }
 
@@ -99,7 +102,7 @@ function originalIn({ payloadName, payloadNs, inner }: Stanza): Stanza | undefin
 }
 
 /** The stanza of a text that was sent. */
-function stanzaOf(text: string): Stanza {
+export function stanzaOf(text: string): Stanza {
   const end = endOfTag(text, 0)
   const isEmpty = text.charAt(end - 1) === '/'
   const name = text.startsWith('<iq') ? 'iq' : 'message'

@@ -9,7 +9,7 @@ import { login, type TestStream } from '../shared/client.ts'
 import { inTime } from '../shared/in-time.ts'
 import { randomNumbers } from '../shared/kept-messages.ts'
 import { LegateFolder, ON_FREE_PORTS, type RunningLegate } from '../shared/legate-command.ts'
-import { type ManagedClient, manage, until } from '../shared/stream-management.ts'
+import { type ManagedClient, manage, resume, until } from '../shared/stream-management.ts'
 
 const HOST = 'capulet.lit'
 const JULIET = `juliet@${HOST}`
@@ -120,6 +120,27 @@ describe('a server that is killed while it hands over what it has kept', () => {
       await kill(server)
       server = await folder.start()
       expect(await collect(server, MESSAGES)).toEqual(ids)
+      await server.stop()
+    },
+    TEST_MS,
+  )
+
+  it(
+    'what has come for a session that waits is there, once, and only what was not acknowledged',
+    async () => {
+      const folder = await prepare()
+      let server = await folder.start()
+      const client = await manage(server.c2sPort, `${JULIET}/balcony`)
+      await client.stream.destroy()
+      await server.logged(/the session waits for another one/)
+      const ids = await write(server, 0)
+      const back = await resume(server.c2sPort, client)
+      await until(() => back.messages.length === MESSAGES)
+      back.acknowledge(back.stanzas.findIndex(({ attrs }) => attrs.id === ids[99]) + 1 + client.h)
+      await back.stream.settled()
+      await kill(server)
+      server = await folder.start()
+      expect(await collect(server, MESSAGES - 100)).toEqual(ids.slice(100))
       await server.stop()
     },
     TEST_MS,
