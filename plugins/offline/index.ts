@@ -3,7 +3,6 @@
 import { definePlugin, type StreamSession } from '../../server/index.ts'
 import { Mailbox } from './mailbox.ts'
 import { options } from './options.ts'
-import { Spares } from './spare.ts'
 
 /** Loaded unless `modules_disabled` names it: it reads and opens nothing until somebody comes or is missed. */
 export default definePlugin({
@@ -18,8 +17,7 @@ export default definePlugin({
       const session = origin as StreamSession
       session.hold(mailbox.handOver(session))
     })
-    const spares = new Spares(module, mailbox)
-    module.hook('delivery/waiting', (event) => spares.keep(event))
+    module.hook('delivery/waiting', (event) => mailbox.spares.keep(event))
     module.onUnload(mailbox.listen())
   },
 })

@@ -36,6 +36,8 @@ export class Lent {
 export interface Sender {
   readonly lent: Lent
   readonly store: Pick<ArchiveStore<KeptStanza>, 'remove'>
+  /** Sends one before all that is new. */
+  sendFirst(session: StreamSession, text: string, receipt: Receipt | undefined): void
   /** All of it has arrived. */
   arrived(session: StreamSession): void
   /** Some of it has not, and is for others. */
@@ -67,7 +69,7 @@ export class Parcel {
   send(id: string, text: string): void {
     this.open.add(id)
     this.sender.lent.add(this.username, id, this.session)
-    this.session.sendText(text, this.isAcknowledged ? this.receiptOf(id) : undefined)
+    this.sender.sendFirst(this.session, text, this.isAcknowledged ? this.receiptOf(id) : undefined)
   }
 
   /**

@@ -10,12 +10,15 @@ import {
   type Member,
   NS_DELAY,
   type Origin,
+  type Receipt,
   restoreStanza,
   type Stanza,
   type StreamSession,
 } from '../../server/index.ts'
+import { KeptFirst } from './first.ts'
 import { Lent, Parcel, type Sender } from './lent.ts'
 import type { OfflineModule } from './options.ts'
+import { Spares } from './spare.ts'
 import { isWorthKeeping } from './worth.ts'
 
 /** Messages that are handed over at a time, and characters of them, about. */
@@ -26,11 +29,11 @@ const ASK_MS = 5000
 
 export class Mailbox implements Sender {
   readonly lent = new Lent()
-  /** Copies of what sessions without connections have in memory. */
-  private readonly spares = new Lent()
+  readonly spares: Spares
   private readonly module: OfflineModule
   /** What is under way for an account; the next waits for it. These promises never reject. */
   private readonly queues = new Map<string, Promise<unknown>>()
+  private readonly firsts = new Map<StreamSession, KeptFirst>()
   /** By process: accounts that somebody is there for here, while that one hands over messages. */
   private readonly lentBy = new Map<string, Set<string>>()
   private readonly keptName: string
@@ -40,6 +43,7 @@ export class Mailbox implements Sender {
 
   constructor(module: OfflineModule) {
     this.module = module
+    this.spares = new Spares(module, this)
     this.keptName = `offline/kept ${module.host.name}`
     this.lentName = `offline/lent ${module.host.name}`
   }
@@ -94,7 +98,7 @@ export class Mailbox implements Sender {
     }
     // Somebody may have come meanwhile, who was told of all that was kept before.
     const session = this.recipient(username)
-    if (session === undefined) this.tellOthers(username)
+    if (session === undefined) await this.tellOthers(username)
     else await this.handOver(session, false)
     return true
   }
@@ -111,35 +115,6 @@ export class Mailbox implements Sender {
     return true
   }
 
-  /**
-   * Keeps what a session has in memory, besides all that is kept: the session's memory is limited.
-   *
-   * @returns its id in the store; undefined if it could not be kept
-   */
-  lend(session: StreamSession, stanza: Stanza, when: number): Promise<string | undefined> {
-    const username = session.username!
-    return this.inTurn(username, async () => {
-      const from = stanza.attrs.from ?? ''
-      const id = await this.store.append(username, keepStanza(stanza), when, from)
-      this.spares.add(username, id, session)
-      return id
-    }).catch((error: unknown) => {
-      this.spareFailed(username, error)
-      return undefined
-    })
-  }
-
-  /** The session does not need it any more. It does not fail. */
-  async takeBack(username: string, id: string | undefined): Promise<void> {
-    if (id === undefined) return
-    try {
-      await this.store.remove(username, [id])
-    } catch (error) {
-      this.spareFailed(username, error)
-    }
-    this.spares.delete(username, [id])
-  }
-
   /** Spare copies are not counted: what they are of is kept instead of them. */
   private async hasRoom(username: string): Promise<boolean> {
     const kept = (await this.store.count(username, {})) - this.spares.of(username).length
@@ -154,18 +129,37 @@ export class Mailbox implements Sender {
   /**
    * Something is kept for an account. A session that is bound at another process may be available already and have
    * read all that was kept before; of one that is not bound yet, this is there when it reads.
+   *
+   * @returns what is to be waited for before its sender goes on: what is new may not come there before
    */
-  private tellOthers(username: string): void {
+  private tellOthers(username: string): Promise<void> | undefined {
     const { host, server } = this.module
-    server.cluster?.holders.tell(host, username, this.keptName, username)
+    return server.cluster?.holders.tell(host, username, this.keptName, username)
   }
 
   /**
-   * Gives a session all that was kept for its account. It fails only where the log tells of it.
+   * Gives a session all that was kept for its account, and after it what is new. It fails only where the log tells
+   * of it.
    *
    * @param isAwaited - whether to wait until it has arrived, where nobody acknowledges it
    */
   async handOver(session: StreamSession, isAwaited = true): Promise<void> {
+    if (session.destroyed) {
+      // Others may have to be told.
+      await this.handOverAll(session, isAwaited)
+      return
+    }
+    const first = this.firsts.get(session) ?? new KeptFirst(session)
+    this.firsts.set(session, first)
+    first.begin(this.module.server)
+    try {
+      await this.handOverAll(session, isAwaited)
+    } finally {
+      if (first.end()) this.firsts.delete(session)
+    }
+  }
+
+  private async handOverAll(session: StreamSession, isAwaited: boolean): Promise<void> {
     const username = session.username!
     try {
       const parcel = await this.inTurn(username, () => this.deliver(session, username))
@@ -186,7 +180,11 @@ export class Mailbox implements Sender {
     }
   }
 
-  // What a parcel tells.
+  // What a parcel needs, and tells.
+
+  sendFirst(session: StreamSession, text: string, receipt: Receipt | undefined): void {
+    this.firsts.get(session)!.writeFirst(text, receipt)
+  }
 
   arrived(session: StreamSession): void {
     if (!this.over) void this.handOver(session)
@@ -200,11 +198,8 @@ export class Mailbox implements Sender {
     this.complain('messages that were kept could not be handed over', username, error)
   }
 
-  private spareFailed(username: string, error: unknown): void {
-    this.complain('a copy of what waits for a session is not kept as it should be', username, error)
-  }
-
-  private complain(text: string, user: string, error: unknown): void {
+  /** Says what the storage did not do. */
+  complain(text: string, user: string, error: unknown): void {
     // That the storage is away has been logged, once for all.
     const level = (error as { code?: unknown }).code === 'unavailable' ? 'debug' : 'error'
     this.module.host.log[level](text, { user, error })
@@ -218,7 +213,7 @@ export class Mailbox implements Sender {
   private async passOn(username: string): Promise<void> {
     const other = this.recipient(username)
     if (other !== undefined) await this.handOver(other, false)
-    else this.tellOthers(username)
+    else void this.tellOthers(username)
   }
 
   private recipient(username: string): StreamSession | undefined {
@@ -309,7 +304,8 @@ export class Mailbox implements Sender {
     return stanza
   }
 
-  private inTurn<T>(username: string, work: () => Promise<T>): Promise<T> {
+  /** Does something with what an account has in the store, after what is under way. */
+  inTurn<T>(username: string, work: () => Promise<T>): Promise<T> {
     const before = this.queues.get(username)
     const result = before === undefined ? work() : before.then(work)
     const tail: Promise<unknown> = result.then(settled, settled)

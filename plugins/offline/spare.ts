@@ -3,11 +3,13 @@
 import {
   bareOf,
   type EventPayload,
+  keepStanza,
   NS_STANZA_ID,
   type Origin,
   type Stanza,
   type StreamSession,
 } from '../../server/index.ts'
+import { Lent } from './lent.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { OfflineModule } from './options.ts'
 import { isWorthKeeping } from './worth.ts'
@@ -15,19 +17,25 @@ import { isWorthKeeping } from './worth.ts'
 export class Spares {
   private readonly module: OfflineModule
   private readonly mailbox: Mailbox
+  private readonly ids = new Lent()
 
   constructor(module: OfflineModule, mailbox: Mailbox) {
     this.module = module
     this.mailbox = mailbox
   }
 
+  /** Ids in the store of an account's. */
+  of(username: string): string[] {
+    return this.ids.of(username)
+  }
+
   /** @returns what ends that the copy is kept; undefined if none is */
   keep({ session, stanza, when }: EventPayload<'delivery/waiting'>): (() => Promise<void>) | undefined {
-    const { mailbox, module } = this
+    const { module } = this
     if (module.options.offline_max_messages === 0) return undefined
     if (!this.isToBeKept(session, stanza) || !isWorthKeeping(stanza)) return undefined
     const username = session.username!
-    const kept = mailbox.lend(session, stanza, when)
+    const kept = this.store(session, stanza, when)
     // It is not acknowledged before.
     const sender = this.senderOf(stanza)
     sender?.begin?.(kept)
@@ -36,10 +44,41 @@ export class Spares {
       // What the client asks next is answered when it is gone for good.
       const work = {}
       session.begin(work)
-      const gone = kept.then((id) => mailbox.takeBack(username, id)).then(() => session.end(work))
+      const gone = kept.then((id) => this.remove(username, id)).then(() => session.end(work))
       module.server.finishBeforeStop(gone)
       return gone
     }
+  }
+
+  /** Besides all that is kept: a session's memory is limited. @returns its id; undefined if it could not be kept */
+  private store(session: StreamSession, stanza: Stanza, when: number): Promise<string | undefined> {
+    const { mailbox } = this
+    const username = session.username!
+    return mailbox
+      .inTurn(username, async () => {
+        const id = await mailbox.store.append(username, keepStanza(stanza), when, stanza.attrs.from ?? '')
+        this.ids.add(username, id, session)
+        return id
+      })
+      .catch((error: unknown) => {
+        this.failed(username, error)
+        return undefined
+      })
+  }
+
+  /** It does not fail. */
+  private async remove(username: string, id: string | undefined): Promise<void> {
+    if (id === undefined) return
+    try {
+      await this.mailbox.store.remove(username, [id])
+    } catch (error) {
+      this.failed(username, error)
+    }
+    this.ids.delete(username, [id])
+  }
+
+  private failed(username: string, error: unknown): void {
+    this.mailbox.complain('a copy of what waits for a session is not kept as it should be', username, error)
   }
 
   /** Whether nobody else has it: no archive, and no other resource that it was for as well. */

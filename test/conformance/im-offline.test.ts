@@ -71,6 +71,35 @@ describeStoredIn(ALL_STORAGES, 'offline messages', () => {
     expect(got(again)).toEqual([])
   })
 
+  it('RFC 6120 §10.1: what was kept comes before what is new', async () => {
+    let sent = 0
+    let over = false
+    const flood = (): void => {
+      if (over) return
+      write(`${++sent}`)
+      setImmediate(flood)
+    }
+    try {
+      for (let login = 0; login < 5; login++) {
+        for (let number = 0; number < 20; number++) write(`${++sent}`)
+        await romeo.settled()
+        const juliet = await connect('')
+        juliet.send('<presence/>')
+        flood()
+        await juliet.settled()
+        over = true
+        await romeo.settled()
+        await juliet.close()
+        over = false
+        const numbers = got(juliet).map(Number)
+        expect(numbers.length).toBeGreaterThan(10)
+        expect(numbers).toEqual([...numbers].sort((one, other) => one - other))
+      }
+    } finally {
+      over = true
+    }
+  })
+
   it('§2: not to one with a negative priority, until it has another', async () => {
     write('m1')
     await romeo.settled()

@@ -1,7 +1,7 @@
 /** Accounts whose clients log out and in at other processes under load, while processes are killed. */
 
 import { afterEach, it } from 'vitest'
-import { ClusterMovers, moversFor } from '../shared/cluster-movers.ts'
+import { ClusterMovers, moversFor, WAYS } from '../shared/cluster-movers.ts'
 import { randomNumbers } from '../shared/kept-messages.ts'
 import { LegateCluster, singleRedis } from '../shared/legate-cluster.ts'
 import { redisAvailable } from '../shared/peers/redis.ts'
@@ -16,15 +16,20 @@ describePeer('accounts that move between processes', redisAvailable(), () => {
     for (const end of endings.splice(0).reverse()) await end()
   }, TEST_MS)
 
-  it.each([1, 2])(
-    'RFC 6120 §10.1: while processes are killed, nothing is lost unheard, comes twice, or too early (seed %i)',
-    async (seed) => {
+  it.each([
+    { seed: 1, ways: WAYS, more: 'modules_disabled = { "offline" }\n', is: 'nobody keeps messages' },
+    { seed: 2, ways: WAYS, more: 'modules_disabled = { "offline" }\n', is: 'nobody keeps messages' },
+    // A full JID gets what is new as soon as it is bound, and what was kept when it is available.
+    { seed: 3, ways: ['after', 'beside'] as const, more: '', is: 'messages to bare JIDs are kept meanwhile' },
+  ])(
+    'RFC 6120 §10.1: while processes are killed, nothing is lost unheard, comes twice, or too early; $is (seed $seed)',
+    async ({ seed, ways, more }) => {
       const deployment = await singleRedis(PROCESSES)
       endings.push(() => deployment.stop())
-      const cluster = await LegateCluster.start(deployment, moversFor(PROCESSES), PROCESSES)
+      const cluster = await LegateCluster.start(deployment, moversFor(PROCESSES), PROCESSES, more)
       endings.push(() => cluster.stop())
       const random = randomNumbers(seed)
-      const load = new ClusterMovers(cluster, random)
+      const load = new ClusterMovers(cluster, random, ways)
       endings.push(() => load.stop())
       await load.start()
       await load.moved(5)

@@ -20,7 +20,7 @@ const STAYS_MORE_MS = 300
  * resource comes when the last one has gone. `beside`: another resource comes, and takes messages once the last one
  * has gone.
  */
-const WAYS = ['anew', 'after', 'beside'] as const
+export const WAYS = ['anew', 'after', 'beside'] as const
 type Way = (typeof WAYS)[number]
 
 /** Users that the load needs. */
@@ -55,17 +55,21 @@ export class ClusterMovers {
   readonly account = new StanzaAccount()
   private readonly cluster: LegateCluster
   private readonly random: () => number
-  private readonly movers = WAYS.map((way) => new Mover(way))
+  private readonly movers: readonly Mover[]
   private readonly senders: Client[] = []
   /** Processes that clients may log in at. */
   private readonly open = new Set<number>()
   private timer: NodeJS.Timeout | undefined
   private over = false
 
-  /** @param random - of numbers from 0 to 1 */
-  constructor(cluster: LegateCluster, random: () => number) {
+  /**
+   * @param random - of numbers from 0 to 1
+   * @param ways - how accounts move, one each
+   */
+  constructor(cluster: LegateCluster, random: () => number, ways: readonly Way[] = WAYS) {
     this.cluster = cluster
     this.random = random
+    this.movers = ways.map((way) => new Mover(way))
   }
 
   /** Logs everybody in, and begins to send and to move. */
