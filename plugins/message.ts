@@ -130,9 +130,8 @@ function deliverToAccount(module: Module, event: StanzaEvent, bare: string): unk
 
 /** One of them at least gets it, if one of them is still there: those of other processes may have gone just now. */
 function sendToAll(module: Module, resources: readonly Resource[], stanza: Stanza): void {
-  const isHere = ({ fullJid }: Resource) => module.server.fullJids.has(fullJid!)
-  const first = resources.some(isHere) ? undefined : resources[0]
-  for (const resource of resources) resource.sendAmong(stanza, resource === first ? resources : undefined)
+  const isOneHere = resources.some(({ fullJid }) => module.server.fullJids.has(fullJid!))
+  for (const resource of resources) resource.sendAmong(stanza, isOneHere ? undefined : resources)
 }
 
 /** The resources that take messages for the account: available, with a priority that is not negative. */

@@ -55,8 +55,8 @@ export interface Resource extends Peer {
   /**
    * Sends a stanza that other resources get, too.
    *
-   * @param all - of them, if it is missed when it arrives at none; so for one of them, or for none if it is certain
-   *   that another one has it
+   * @param all - of them, the same for each, if it is missed when it arrives at none; undefined if it is certain that
+   *   another one has it
    */
   sendAmong(stanza: Stanza, all: readonly Resource[] | undefined): void
 }

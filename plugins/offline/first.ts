@@ -1,21 +1,42 @@
 /** What was kept comes before what is new (RFC 6120 §10.1): that waits while a session is being given the other. */
 
-import { isStanzaText, Outlet, type Receipt, type Server, type Timeout } from '../../server/index.ts'
+import {
+  isStanzaText,
+  type Origin,
+  Outlet,
+  type Receipt,
+  type Server,
+  type StreamSession,
+  type Timeout,
+} from '../../server/index.ts'
 
 /** Characters that wait at most. */
 const MOST_SIZE = 1 << 18
 /** Seconds for which they do: the storage may be slow, or another process may have its turn. */
 const MOST_SECONDS = 2
 
+interface Waiting {
+  readonly text: string
+  readonly receipt: Receipt | undefined
+  readonly sender: Origin | undefined
+}
+
 export class KeptFirst extends Outlet {
   readonly place = 20
-  private waiting: { readonly text: string; readonly receipt: Receipt | undefined }[] = []
+  private waiting: Waiting[] = []
+  private readonly senderOf: (text: string) => Origin | undefined
   private size = 0
   /** It takes too long, or there is too much. */
   private open = false
   /** How often it was begun. */
   private depth = 0
   private timer: Timeout | undefined
+
+  /** @param senderOf - whose stanza it is, which is not acknowledged before it is on its way */
+  constructor(session: StreamSession, senderOf: (text: string) => Origin | undefined) {
+    super(session)
+    this.senderOf = senderOf
+  }
 
   /** Something that was kept is about to be sent, perhaps. */
   begin({ timers }: Server): void {
@@ -38,7 +59,9 @@ export class KeptFirst extends Outlet {
       this.pass(text, receipt)
       return
     }
-    this.waiting.push({ text, receipt })
+    const waiting: Waiting = { text, receipt, sender: this.senderOf(text) }
+    waiting.sender?.begin?.(waiting)
+    this.waiting.push(waiting)
     this.size += text.length
     if (this.size > MOST_SIZE) this.giveUp()
   }
@@ -67,7 +90,10 @@ export class KeptFirst extends Outlet {
     const { waiting } = this
     this.waiting = []
     this.size = 0
-    for (const { text, receipt } of waiting) this.pass(text, receipt)
+    for (const one of waiting) {
+      this.pass(one.text, one.receipt)
+      one.sender?.end?.(one)
+    }
   }
 }
 

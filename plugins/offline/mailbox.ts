@@ -10,6 +10,7 @@ import {
   type Member,
   NS_DELAY,
   type Origin,
+  payloadAttributes,
   type Receipt,
   restoreStanza,
   type Stanza,
@@ -149,7 +150,9 @@ export class Mailbox implements Sender {
       await this.handOverAll(session, isAwaited)
       return
     }
-    const first = this.firsts.get(session) ?? new KeptFirst(session)
+    const first =
+      this.firsts.get(session) ??
+      new KeptFirst(session, (text) => this.senderOf(payloadAttributes(text).from))
     this.firsts.set(session, first)
     first.begin(this.module.server)
     try {
@@ -178,6 +181,12 @@ export class Mailbox implements Sender {
     } catch (error) {
       this.failed(username, error)
     }
+  }
+
+  /** Whose message is not acknowledged before something is done with it; undefined if nobody is there any more. */
+  senderOf(from = ''): Origin | undefined {
+    const { server } = this.module
+    return server.fullJids.get(from) ?? server.cluster?.directory.find(from)
   }
 
   // What a parcel needs, and tells.

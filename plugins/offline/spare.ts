@@ -5,7 +5,6 @@ import {
   type EventPayload,
   keepStanza,
   NS_STANZA_ID,
-  type Origin,
   type Stanza,
   type StreamSession,
 } from '../../server/index.ts'
@@ -37,7 +36,7 @@ export class Spares {
     const username = session.username!
     const kept = this.store(session, stanza, when)
     // It is not acknowledged before.
-    const sender = this.senderOf(stanza)
+    const sender = this.mailbox.senderOf(stanza.attrs.from)
     sender?.begin?.(kept)
     void kept.then(() => sender?.end?.(kept))
     return () => {
@@ -97,11 +96,5 @@ export class Spares {
       if (other !== session && other.available && other.priority >= 0 && !other.destroyed) return true
     }
     return false
-  }
-
-  private senderOf({ attrs }: Stanza): Origin | undefined {
-    const { server } = this.module
-    const from = attrs.from ?? ''
-    return server.fullJids.get(from) ?? server.cluster?.directory.find(from)
   }
 }

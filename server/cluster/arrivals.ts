@@ -16,6 +16,8 @@ import { AGAIN, encodeStanza, type Key, OTHER, type StanzaMessage, type TextMess
 /** Of what has gone before it was known. */
 const UNKNOWN = { sequence: 0, since: 0 }
 
+/** Milliseconds for which is waited until the system has something. */
+const SENT_MS = 200
 /** More waits to be sent to a session or connection, named by its id, than is good. */
 const FILLED = 'cluster/filled'
 /** It takes more again, or is gone. */
@@ -63,7 +65,7 @@ export class Arrivals {
         if (session.type === 'component' && this.isOutdated(from, stanza)) return
         session.send(stanza)
         this.slowDown(from, session)
-        return
+        return isMissed(stanza) ? sentOn(session) : undefined
       }
       return isMissed(stanza) && message.from.id !== OTHER
         ? this.returns.giveBack(arrived, message)
@@ -109,7 +111,7 @@ export class Arrivals {
     return held === undefined ? work() : held
   }
 
-  private workOn(origin: Origin, { stanza, number }: StanzaMessage, to: PreparedJid): void {
+  private workOn(origin: Origin, { stanza, number }: StanzaMessage, to: PreparedJid): void | Promise<void> {
     const { traffic } = this
     const peer = origin instanceof RemotePeer ? origin : undefined
     if (peer !== undefined) {
@@ -124,7 +126,12 @@ export class Arrivals {
     }
     if (peer === undefined || to.local === undefined) return
     const sessions = this.server.hosts.get(to.domain)?.accounts.get(to.local)?.sessions
-    for (const session of sessions?.values() ?? []) this.slowDown(peer.member, session)
+    let sent: Promise<void> | undefined
+    for (const session of sessions?.values() ?? []) {
+      this.slowDown(peer.member, session)
+      if (isMissed(stanza)) sent = sentOn(session) ?? sent
+    }
+    return sent
   }
 
   /**
@@ -189,4 +196,19 @@ export class Arrivals {
       new RemotePeer(this.traffic, from, key, host, UNKNOWN)
     )
   }
+}
+
+/**
+ * Waits until the system has what a session was sent: before, it would be lost with this process. Not for long: of
+ * who does not read there is much.
+ */
+function sentOn({ connection }: StreamSession): Promise<void> | undefined {
+  if (!connection.isBehind) return undefined
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, SENT_MS)
+    void connection.handedOver().then(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
 }

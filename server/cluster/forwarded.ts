@@ -5,6 +5,7 @@ import { errorReply, mayAnswerWithError } from '../stanza/reply.ts'
 import { Stanza } from '../stanza/stanza.ts'
 import { detached } from '../text.ts'
 import type { Waiting } from './bus.ts'
+import type { Copies } from './copies.ts'
 import type { Flow, Moves, Way } from './moves.ts'
 import type { OpenRequest } from './peers.ts'
 
@@ -20,12 +21,15 @@ export interface OnItsWay {
   readonly origin: Origin | undefined
   /** Whose stanza is not acknowledged before. */
   readonly sender: Origin | undefined
+  /** Of a copy: those that it is one of, if it is not missed alone. */
+  readonly copies?: Copies | undefined
 }
 
 /** If the other process dies, whoever has sent the stanza gets an error. */
 export class Forwarded implements Waiting, OpenRequest {
   acknowledged = false
   readonly order: number
+  readonly copies: Copies | undefined
   private isAnswered = false
   private readonly moves: Moves
   private readonly flow: Flow | undefined
@@ -35,8 +39,10 @@ export class Forwarded implements Waiting, OpenRequest {
   private readonly stanza: Stanza
   private readonly sender: Origin | undefined
 
-  constructor(stanza: Stanza, { moves, flow, way, order, origin, sender }: OnItsWay) {
+  constructor(stanza: Stanza, { moves, flow, way, order, origin, sender, copies }: OnItsWay) {
     this.order = order
+    this.copies = copies
+    copies?.goes()
     this.moves = moves
     this.flow = flow
     this.way = way
@@ -50,7 +56,8 @@ export class Forwarded implements Waiting, OpenRequest {
 
   done(): void {
     this.acknowledged = true
-    this.arrives()
+    if (!this.isAnswered) this.copies?.arrived()
+    this.ends()
   }
 
   /** Nothing is to be told of it any more. */
@@ -59,13 +66,16 @@ export class Forwarded implements Waiting, OpenRequest {
   }
 
   lost(): void {
-    if (!this.acknowledged) this.arrives()
-    if (!this.isAnswered && this.origin !== undefined && isMissed(this.stanza)) {
-      this.origin.send(timeoutReply(this.stanza))
-    }
+    if (this.copies !== undefined && !this.isAnswered) this.copies.missed({ lost: () => this.tell() })
+    if (!this.acknowledged) this.ends()
+    if (this.copies === undefined && !this.isAnswered) this.tell()
   }
 
-  private arrives(): void {
+  private tell(): void {
+    if (this.origin !== undefined && isMissed(this.stanza)) this.origin.send(timeoutReply(this.stanza))
+  }
+
+  private ends(): void {
     this.sender?.end?.(this)
     if (this.flow !== undefined) this.moves.arrived(this.flow, this.way, this.generation)
   }

@@ -8,7 +8,7 @@ import type { Bus, Member } from './bus.ts'
 import { Forwarded, isMissed, timeoutReply } from './forwarded.ts'
 import type { RemotePeer } from './peers.ts'
 import { endWhenReleased, type Traffic, type TrafficHost } from './traffic.ts'
-import { AGAIN, decode, FIRST, type StanzaMessage } from './wire.ts'
+import { AGAIN, decode, type StanzaMessage } from './wire.ts'
 
 const RETURNED = 'cluster/returned'
 
@@ -170,7 +170,6 @@ export class Returns {
     // It keeps its place, however often it comes back.
     const order = forwarded?.order ?? this.traffic.nextOrder()
     const send = () => {
-      if (from.id.startsWith(FIRST) && this.isHad(to, from.id)) return undefined
       if (isCopy) this.cluster.returned.add(stanza)
       return this.traffic.sendAtOnce(origin, stanza, to, order)
     }
@@ -183,14 +182,18 @@ export class Returns {
       }
       return looked
     }
-    this.cluster.moves.returned(to.bare, isCopy, order, go, arrived)
-  }
-
-  /** Whether a resource that a copy went to is still there. @param id - of the copy's key */
-  private isHad(to: PreparedJid, id: string): boolean {
-    const sequences = id.slice(FIRST.length).split(',')
-    const resources = this.cluster.directory.resourcesOf(to.bare)
-    return resources.some(({ sequence }) => sequences.includes(`${sequence}`))
+    const { moves } = this.cluster
+    if (forwarded?.copies === undefined) {
+      moves.returned(to.bare, isCopy, order, go, arrived)
+      return
+    }
+    // If another copy arrives, it is not sent again.
+    moves.changes(to.bare)
+    forwarded.copies.missed({
+      again: () => moves.returned(to.bare, isCopy, order, go, () => {}),
+      over: () => sender?.end(sending),
+    })
+    arrived()
   }
 }
 

@@ -1,5 +1,6 @@
 /** Sends what waits: all of one turn of the event loop with one command, and what comes meanwhile with the next. */
 
+import { flushConnections } from '../net/connection.ts'
 import type { Membership, Moment } from './membership.ts'
 import { load, type Shipment } from './shipment.ts'
 import type { ClusterStore, FlushReply } from './store.ts'
@@ -72,6 +73,8 @@ export class Sender {
     while (!this.stopped) {
       const { life } = this.host
       if (!life.joined) break
+      // A receipt says that it is on its way.
+      flushConnections()
       const shipment = load(life, this.allReceipts, this.wakes)
       if (shipment.operations.length === 0) {
         this.allReceipts = false

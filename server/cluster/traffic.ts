@@ -11,17 +11,18 @@ import type { Logger } from '../log.ts'
 import { pauseFeeder, resumeFeeders } from '../net/connection.ts'
 import type { Elsewhere, StanzaEvent, TargetKind } from '../router.ts'
 import type { Server } from '../server.ts'
-import type { Origin, Resource } from '../session.ts'
+import type { Origin } from '../session.ts'
 import type { Stanza } from '../stanza/stanza.ts'
 import { StreamSession } from '../stream/session.ts'
 import type { Bus, Member, Waiting } from './bus.ts'
 import type { Calls } from './calls.ts'
+import { Copies } from './copies.ts'
 import type { Directory } from './directory.ts'
 import { Forwarded, isMissed } from './forwarded.ts'
 import type { Moves } from './moves.ts'
 import { type Among, type PeerLink, type RemotePeer, RemoteResource } from './peers.ts'
 import type { AccountRegistry } from './registry.ts'
-import { AGAIN, encodeStanza, encodeText, FIRST, type Key, OTHER } from './wire.ts'
+import { AGAIN, encodeStanza, encodeText, type Key, OTHER } from './wire.ts'
 
 /** What an id begins with that is another process's to answer. */
 export const TAG_MARK = '~'
@@ -71,6 +72,8 @@ export class Traffic implements Elsewhere, PeerLink {
   /** What the last stanza is looked for with, if it is. */
   private looked: Promise<unknown> | undefined
   private order = 0
+  private lastAmong: Among | undefined
+  private lastCopies = new Copies()
   /** The order of the stanza that is sent again, if one is. */
   private resent = 0
 
@@ -238,7 +241,7 @@ export class Traffic implements Elsewhere, PeerLink {
   /** Takes to its process a copy for a session or connection there, whose events are done. */
   sendStanza(peer: RemotePeer, stanza: Stanza, among?: Among): void {
     const from = domainOf(stanza.attrs.from ?? '')
-    const id = among === undefined ? '' : among === 'other' ? OTHER : FIRST + sequencesOf(among)
+    const id = among === 'other' ? OTHER : ''
     const text = encodeStanza({ kind: 'h', id, jid: from }, peer.key.id, stanza)
     this.post(peer.member, text, isMissed(stanza) ? this.copy(peer, stanza, from, among) : undefined)
     peer.fed()
@@ -253,7 +256,17 @@ export class Traffic implements Elsewhere, PeerLink {
       order: this.nextOrder(),
       origin: among === 'other' ? undefined : this.server.hosts.get(from),
       sender: this.senderOf(stanza),
+      copies: among === undefined || among === 'other' ? undefined : this.copiesFor(among),
     })
+  }
+
+  /** They are sent one after the other. */
+  private copiesFor(among: Among): Copies {
+    if (among !== this.lastAmong) {
+      this.lastAmong = among
+      this.lastCopies = new Copies()
+    }
+    return this.lastCopies
   }
 
   /** Whose stanza it is that is sent on, and not acknowledged before it has arrived. */
@@ -296,13 +309,6 @@ export class Traffic implements Elsewhere, PeerLink {
     this.waitingFor.delete(member.id)
     if (held !== undefined) resumeFeeders(held)
   }
-}
-
-/** Of resources at other processes, as text: who was bound when. */
-function sequencesOf(resources: readonly Resource[]): string {
-  const sequences: number[] = []
-  for (const resource of resources) if (resource instanceof RemoteResource) sequences.push(resource.sequence)
-  return sequences.join(',')
 }
 
 /** Characters that a stanza takes while it waits, about. */

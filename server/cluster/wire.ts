@@ -16,12 +16,7 @@ export interface Key {
 
 // Ids of hosts' keys, which tell what becomes of a stanza that comes to nobody.
 
-/**
- * Of a copy beside others; before the sequences of all that get one: it comes back, and is only sent again if none of
- * them is there any more.
- */
-export const FIRST = '+'
-/** Of a copy that nobody misses. */
+/** Of a copy that nobody misses: it does not come back. */
 export const OTHER = '-'
 /** Of a stanza whose events have been fired at another process. */
 export const AGAIN = '='

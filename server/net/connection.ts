@@ -77,6 +77,15 @@ export function resumeFeeders(held: ReadonlySet<Connection>): void {
   })
 }
 
+/**
+ * Hands all that was written to the system now. Whoever tells others that something has been delivered calls this
+ * before: it goes on its way then even if this process dies.
+ */
+export function flushConnections(): void {
+  const batch = dirty.splice(0)
+  for (const connection of batch) connection.flush()
+}
+
 function flushAll(): void {
   flushing = false
   // What a flush makes dirty again belongs to the next turn.
@@ -356,6 +365,12 @@ export class Connection implements SocketOwner {
       this.drainListeners ??= []
       this.drainListeners.push(resolve)
     })
+  }
+
+  /** Whether the system does not take all that was written at once. */
+  get isBehind(): boolean {
+    if (this.pieceUnderWay || this.socket.writableLength > 0) return true
+    return this.piecesLeft > 0 && this.queue.length > PIECE_LENGTH
   }
 
   /**
