@@ -357,8 +357,8 @@ export class Server {
     await Promise.race([Promise.all(this.lastWork), late])
     clearTimeout(timer)
     if (this.lastWork.size > 0) {
-      this.log.error('messages that nobody has received could not all be kept in time', {
-        sessions: this.lastWork.size,
+      this.log.error('what was still to be written could not all be written in time', {
+        works: this.lastWork.size,
       })
     }
   }

@@ -128,7 +128,7 @@ export class Rosters {
    *   StorageError
    */
   change(username: string, jid: string, change: ContactChange): Promise<boolean> {
-    return this.enqueue(username, async () => {
+    const work = this.enqueue(username, async () => {
       // Most of what strangers send changes nothing. That is found out without writing, and with the same
       // steps whether the account exists or not, so that nobody learns it from how long they take.
       const before = (await this.latest(username)).contact(jid)
@@ -137,6 +137,10 @@ export class Rosters {
       if (planned === undefined || !(await this.host.users?.exists(username))) return false
       return this.write(username, jid, change)
     })
+    // Nobody waits for what a contact has sent: it must not be lost with a server that is stopped.
+    const done = () => {}
+    this.host.server.finishBeforeStop(work.then(done, done))
+    return work
   }
 
   /**
