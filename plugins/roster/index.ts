@@ -91,6 +91,7 @@ export default definePlugin({
     const rosters = new Rosters(host, module.openStore<StoredRoster>('roster'), limits, pairs)
     rosters.onItemChanged = (username, jid, item) =>
       module.fireEvent('roster-item-changed', { username, jid, item })
+    rosters.finishBeforeStop = (work) => module.server.finishBeforeStop(work)
     module.exports = rosters
     const byHost = module.shared<RostersByHost>('roster/hosts', () => new Map())
     byHost.set(host.name, rosters)

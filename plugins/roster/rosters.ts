@@ -78,6 +78,8 @@ export class Rosters {
   ended: EndedAccounts | undefined
   /** Told when an item is written or removed, after whoever has changed it. */
   onItemChanged: ((username: string, jid: string, item: RosterItem | undefined) => void) | undefined
+  /** Told of each change that is under way, by a promise that does not reject. */
+  finishBeforeStop: ((work: Promise<void>) => void) | undefined
   // What is under way for an account; what comes next waits for it. The promises never reject.
   private readonly queues = new RoomyMap<string, Promise<unknown>>()
 
@@ -138,8 +140,10 @@ export class Rosters {
       return this.write(username, jid, change)
     })
     // Nobody waits for what a contact has sent: it must not be lost with a server that is stopped.
-    const done = () => {}
-    this.host.server.finishBeforeStop(work.then(done, done))
+    if (this.finishBeforeStop !== undefined) {
+      const done = () => {}
+      this.finishBeforeStop(work.then(done, done))
+    }
     return work
   }
 
