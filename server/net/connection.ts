@@ -82,15 +82,14 @@ export function resumeFeeders(held: ReadonlySet<Connection>): void {
  * before: it goes on its way then even if this process dies.
  */
 export function flushConnections(): void {
+  // What a flush makes dirty again belongs to the next turn.
   const batch = dirty.splice(0)
   for (const connection of batch) connection.flush()
 }
 
 function flushAll(): void {
   flushing = false
-  // What a flush makes dirty again belongs to the next turn.
-  const batch = dirty.splice(0)
-  for (const connection of batch) connection.flush()
+  flushConnections()
 }
 
 /** One TCP or TLS connection. */
