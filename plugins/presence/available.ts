@@ -56,6 +56,12 @@ export function broadcastPresence(
       session.send(errorReply(event.stanza, 'bad-request', 'This presence needs a contact'))
     return true
   }
+  if (event.stanza.inner.length > context.maxLength()) {
+    session.send(
+      errorReply(event.stanza, 'policy-violation', 'This presence is too long to be told to contacts'),
+    )
+    return true
+  }
   const go = (roster: ReadonlyRoster): true => {
     if (type === undefined) becomeAvailable(context, event, session, roster)
     else becomeUnavailable(context, event.stanza, session, roster)

@@ -28,6 +28,8 @@ export interface PresenceContext {
   readonly lastSeen: LastSeenByHost
   /** How many addresses of directed presence one session may have. */
   maxDirected(): number
+  /** Characters of a presence that contacts are told. */
+  maxLength(): number
   /** Whether all resources have priority 0. */
   ignoresPriority(): boolean
 }

@@ -52,6 +52,11 @@ const options = {
     schema: kinds.integer(1).default(1000),
     description: 'Addresses that a session may have sent directed presence to. Not of Prosody.',
   }),
+  presence_max_length: option({
+    schema: kinds.integer(1).default(32_768),
+    description:
+      'Characters of what a client may tell all of its contacts in a presence: each of them is sent it at each login. Not of Prosody.',
+  }),
   presence_open_resources: option({
     schema: kinds.flag().default(false),
     description:
@@ -77,6 +82,7 @@ export default definePlugin({
       onlyHere: module.shared('presence/only-here', () => new WeakSet()),
       lastSeen: module.shared<LastSeenByHost>('lastactivity/hosts', () => new Map()),
       maxDirected: () => module.options.presence_max_directed,
+      maxLength: () => module.options.presence_max_length,
       ignoresPriority: () => module.options.ignore_presence_priority,
     }
 

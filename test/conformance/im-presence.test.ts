@@ -342,6 +342,26 @@ describe('presence', () => {
     expect(taken(juliet)).toEqual([`error room3@${OTHER}`])
   })
 
+  it('what all contacts would be told has a limit', async () => {
+    const other = await connect(`${JULIET}/other`)
+    const juliet = await connect(JULIET)
+    taken(other)
+    taken(juliet)
+    const status = (length: number) => `<status>${'x'.repeat(length - '<status></status>'.length)}</status>`
+    juliet.send(`<presence id='a'>${status(32_769)}</presence>`)
+    juliet.send(`<presence type='unavailable'>${status(32_769)}</presence>`)
+    await settled(juliet)
+    expect(juliet.received.map(({ attrs }) => attrs)).toMatchObject([
+      { type: 'error', id: 'a' },
+      { type: 'error' },
+    ])
+    const error = juliet.received.splice(0)[0]!.getChild('error')!
+    expect(error.getChild('policy-violation', 'urn:ietf:params:xml:ns:xmpp-stanzas')).toBeDefined()
+    juliet.send(`<presence>${status(32_768)}</presence>`)
+    await settled(juliet, other)
+    expect(taken(other)).toEqual([`available ${JULIET}/test`])
+  })
+
   it.each(['128', '-129', 'high', '', '1.5', '9'.repeat(40)])(
     '§4.7.2.3: a priority of "%s" is refused and told to nobody',
     async (priority) => {
