@@ -154,13 +154,16 @@ function resume(
   if (h === undefined) return refuse(session, xmlns, 'bad-request')
   const stream = streams.find(session.username, previd)
   if (stream === undefined) return resumeElsewhere(streams, relay, session, previd, h, xmlns)
-  // It is told what has been handled, and sends the rest again: that has to be certain.
-  const durable = stream.certainty
-  if (durable !== undefined) return durable.then(() => resume(streams, relay, session, stanza))
   const refusal = stream.refusalOf(h)
-  if (refusal === undefined) streams.resume(stream, session, h, xmlns)
-  // What waits for the client is kept for one that can count.
-  else session.close(refusal)
+  if (refusal !== undefined) {
+    // What waits for the client is kept for one that can count.
+    session.close(refusal)
+    return true
+  }
+  // It is told what has been handled, and sends the rest again: that has to be certain.
+  const certain = stream.certainty()
+  if (certain !== undefined) return certain.then(() => resume(streams, relay, session, stanza))
+  streams.resume(stream, session, h, xmlns)
   return true
 }
 

@@ -61,6 +61,8 @@ export class ManagedStream extends Outlet {
   left: { readonly unacked: readonly Unacked[]; readonly answered: Answered | Promise<Answered> } | undefined
   /** Ends it. */
   timer: Timeout | undefined
+  /** Whether its connection was let go for another one that is about to come: as much may wait as with one. */
+  private expecting = false
   private readonly management: Management
   /** What the session had received when counting began. */
   private base: number
@@ -100,13 +102,14 @@ export class ManagedStream extends Outlet {
     return session.working && handled !== told ? (handled - 1) >>> 0 : handled
   }
 
-  /** Waits until all that has come is certain, for one that resumes; undefined if it is. */
-  get certainty(): Promise<void> | undefined {
+  /** Waits until all that has come is certain, for one that resumes; undefined if it is. To be asked again then. */
+  certainty(): Promise<void> | undefined {
     const { session } = this
-    const durable = session.finished(true)
-    // With a connection that is thought alive a handler may wait for just that.
-    if (durable !== undefined || !session.hibernating || !session.working) return durable
-    return session.released()
+    const isCertain = session.finished(true) === undefined && !session.working
+    if (isCertain) return undefined
+    // Over a connection that is thought alive more could come, and a handler could wait for that it drains.
+    session.leaveConnection()
+    return session.finished(true) ?? session.released()
   }
 
   override get acknowledges(): number {
@@ -123,7 +126,7 @@ export class ManagedStream extends Outlet {
     if (this.hibernating !== undefined) {
       const kept = detached(withDelay(text, this.session.host!.name, now))
       queue.push(kept, now, receipt)
-      if (queue.length > management.queueSize || queue.size > MOST_SIZE) {
+      if (this.expecting ? this.farTooMuch : this.tooMuch) {
         this.giveUp()
         return
       }
@@ -134,7 +137,7 @@ export class ManagedStream extends Outlet {
     queue.push(text, now, receipt)
     this.pass(text)
     this.askIfNeeded()
-    if (queue.length > management.queueSize * BURST || queue.size > BURST_SIZE) this.giveUp()
+    if (this.farTooMuch) this.giveUp()
   }
 
   /** Asks for an acknowledgement, unless one is awaited or nothing has been sent since the last. */
@@ -193,6 +196,11 @@ export class ManagedStream extends Outlet {
     return this.queue.length > this.management.queueSize || this.queue.size > MOST_SIZE
   }
 
+  /** Whether more is unacknowledged than may be on its way. */
+  private get farTooMuch(): boolean {
+    return this.queue.length > this.management.queueSize * BURST || this.queue.size > BURST_SIZE
+  }
+
   /** Ends the session, because it does not acknowledge what it is sent. */
   giveUp(): void {
     this.session.close(new StreamError('resource-constraint', 'Too many stanzas are not acknowledged'))
@@ -230,9 +238,10 @@ export class ManagedStream extends Outlet {
     this.tellHandled(this.certain)
   }
 
-  override lost(): boolean {
-    if (this.resumption === undefined || !this.management.makeRoom(this)) return false
+  override lost(isReplaced: boolean): boolean {
+    if (this.resumption === undefined || !(isReplaced || this.management.makeRoom(this))) return false
     this.hibernating = Date.now()
+    this.expecting = isReplaced
     this.queue.detach()
     this.keepSpares()
     this.management.hibernates(this)

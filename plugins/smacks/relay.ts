@@ -14,7 +14,7 @@ import {
   type StreamProfile,
   type StreamSession,
 } from '../../server/index.ts'
-import { countTooHigh } from './managed.ts'
+import { countTooHigh, type ManagedStream } from './managed.ts'
 import type { Streams } from './streams.ts'
 import { Tunnel } from './tunnel.ts'
 
@@ -151,22 +151,26 @@ export class Relay {
 
   // For clients of other processes.
 
-  private async resumed(
-    { tunnel: name, username, id, h, xmlns, address }: ResumeCall,
-    from: Member,
-  ): Promise<ResumeAnswer> {
-    // What it is told that has been handled has to be certain.
-    const durable = this.streams.find(username, id)?.certainty
-    if (durable !== undefined) {
-      this.resuming.set(name, from.id)
-      await durable
+  private async resumed(call: ResumeCall, from: Member): Promise<ResumeAnswer> {
+    const { tunnel, username, id, h } = call
+    for (;;) {
+      const stream = this.streams.find(username, id)
+      if (stream === undefined) return false
+      if (stream.refusalOf(h) !== undefined) return stream.queue.sent
+      // What it is told that has been handled has to be certain.
+      const certain = stream.certainty()
+      if (certain === undefined) {
+        this.attach(stream, call, from)
+        return true
+      }
+      this.resuming.set(tunnel, from.id)
+      await certain
       // The client may be gone, or its process.
-      if (!this.resuming.delete(name)) return false
+      if (!this.resuming.delete(tunnel)) return false
     }
-    const stream = this.streams.find(username, id)
-    if (stream === undefined) return false
-    if (stream.refusalOf(h) !== undefined) return stream.queue.sent
-    const { session } = stream
+  }
+
+  private attach(stream: ManagedStream, { tunnel: name, address, h, xmlns }: ResumeCall, from: Member): void {
     const tunnel = new Tunnel(this.module.server.timers, {
       address,
       send: (text) => this.tell(from.id, 'out', { tunnel: name, text }),
@@ -175,9 +179,8 @@ export class Relay {
         this.tell(from.id, 'end', { tunnel: name, left })
       },
     })
-    this.tunnels.set(name, { session, tunnel, member: from.id })
+    this.tunnels.set(name, { session: stream.session, tunnel, member: from.id })
     this.streams.resume(stream, tunnel, h, xmlns)
-    return true
   }
 
   /** @returns whether it has been worked on, when what follows may come */

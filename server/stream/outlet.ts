@@ -39,9 +39,10 @@ export abstract class Outlet {
   /**
    * The connection is lost without the stream having been ended.
    *
+   * @param isReplaced - whether another one is about to take its place
    * @returns whether the session goes on without one, until it is given another or is closed
    */
-  lost(): boolean {
+  lost(_isReplaced: boolean): boolean {
     return false
   }
 

@@ -26,6 +26,9 @@ const ENDED = endedTokenizer()
 /** Of connections that a session has let go of: what comes is not worked on. */
 const LET_GO: ConnectionHandler = { data() {}, inputEnded() {}, disconnected() {} }
 
+/** What a connection ends with whose session goes on over another one. */
+const REPLACED = new StreamError('conflict', 'The session was resumed over another connection')
+
 /** One stream of a client or component. */
 export class StreamSession implements Resource, TokenizerHandler, ConnectionHandler {
   /** Tells it from all others of this process, ever. */
@@ -303,8 +306,7 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   takeOver(other: StreamSession): void {
     if (this.over || other.over || other.account !== undefined)
       throw new Error('a session can not be taken over')
-    if (!this.waiting)
-      this.letGo(new StreamError('conflict', 'The session was resumed over another connection'))
+    if (!this.waiting) this.letGo(REPLACED)
     this.waiting = false
     this.connection = other.connection
     this.connection.handler = this
@@ -334,8 +336,7 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
    */
   attach(connection: Connection): void {
     if (this.over) throw new Error('a session that has ended can not go on')
-    if (!this.waiting)
-      this.letGo(new StreamError('conflict', 'The session was resumed over another connection'))
+    if (!this.waiting) this.letGo(REPLACED)
     this.waiting = false
     this.connection = connection
     connection.handler = this
@@ -361,22 +362,31 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   }
 
   /**
+   * Lets go of the connection before another one can take its place, so that nothing more comes and nothing waits for
+   * that it drains (XEP-0198 §5). The session has to be one that goes on without.
+   */
+  leaveConnection(): void {
+    this.loses('another connection is about to take its place', REPLACED)
+  }
+
+  /**
    * The connection is lost, or half of it.
    *
+   * @param error - which the peer is told of, if it still can be
    * @returns whether the session goes on without it
    */
-  private loses(reason: string | undefined): boolean {
+  private loses(reason: string | undefined, error?: StreamError): boolean {
     if (this.over || this.footerSent || this.waiting) return this.waiting
     let goesOn = false
     for (let outlet = this.outlet; outlet !== undefined; outlet = outlet.next) {
-      if (outlet.lost()) goesOn = true
+      if (outlet.lost(error === REPLACED)) goesOn = true
       // What was held back until now may have been too much.
       if (this.over) return false
     }
     if (!goesOn) return false
     this.log.info('the connection is lost, the session waits for another one', { reason })
     this.waiting = true
-    this.letGo()
+    this.letGo(error)
     return true
   }
 
@@ -519,8 +529,11 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
       this.log.error('a session could not be ended in order', { error })
     }
     this.waiting = false
-    for (let { outlet } = this; outlet !== undefined; outlet = outlet.next) outlet.ended()
+    const outlets: Outlet[] = []
+    for (let { outlet } = this; outlet !== undefined; outlet = outlet.next) outlets.unshift(outlet)
     this.outlet = undefined
+    // What is nearer to the connection was sent before.
+    for (const outlet of outlets) outlet.ended()
   }
 }
 

@@ -876,6 +876,64 @@ describeStored('the end of a session that waits', (lasting) => {
     await resumed.stream.destroy()
   })
 
+  it('§5: nor sooner where the old connection is thought alive: that ends first, and no other session for it', async () => {
+    await start({ smacks_max_hibernated_sessions: 1 })
+    const [client, waits] = [await juliet(), await juliet('garden')]
+    await cut(waits)
+    await client.stream.settled()
+    const before = await client.handled()
+    await romeo.close()
+    const accounts = slowAccounts()
+    client.stream.send(`<message to='${ROMEO}' type='chat' id='m'><body>x</body></message>`)
+    client.stream.send(`<message to='${ROMEO}' type='chat' id='n'><body>y</body></message>`)
+    await until(accounts.asked)
+    let resumed: ManagedClient | undefined
+    const resuming = again(client).then((managed) => {
+      resumed = managed
+    })
+    expect((await client.stream.streamError()).condition).toBe('conflict')
+    await client.stream.closed()
+    const other = [...server.server.sessions].find(({ type }) => type === 'c2s_unbound')!
+    expect(other.released()).toBeDefined()
+    // In which it would have been told.
+    const third = await authenticate(server.c2sPort, JULIET)
+    expect(resumed).toBeUndefined()
+    accounts.go()
+    await resuming
+    // What came second was not worked on yet, and is sent again.
+    expect(Number(resumed!.enabled.attrs.h)).toBe(before + 1)
+    const archive = server.server.storage.openArchive(HOST, 'offline')
+    expect(await archive.count('romeo', {})).toBe(1)
+    expect(sessionOf(waits.stream.jid)?.hibernating).toBe(true)
+    await resumed!.stream.settled()
+    await resumed!.stream.destroy()
+    await third.destroy()
+  })
+
+  it('§5: a handler that waits for a client who does not read is not waited for when that resumes', async () => {
+    await start({}, 'mam')
+    const sent = await writeMuch(20)
+    const deaf = await juliet('deaf', { presence: false })
+    deaf.answers = true
+    deaf.stream.send('<presence/>')
+    await until(() => deaf.messages.length === sent.length)
+    deaf.acknowledge()
+    await deaf.stream.settled()
+    const session = sessionOf(deaf.stream.jid)!
+    deaf.stream.socket.pause()
+    for (let page = 1; page <= 10; page++) {
+      deaf.stream.send(`<iq type='set' id='p${page}'><query xmlns='urn:xmpp:mam:2'/></iq>`)
+    }
+    await until(() => session.connection.drained() !== undefined)
+    session.hold(session.connection.drained()!)
+    expect(session.working).toBe(true)
+    const resumed = await again(deaf)
+    await resumed.stream.settled()
+    expect(session.working).toBe(false)
+    await resumed.stream.destroy()
+    await deaf.stream.destroy()
+  })
+
   /** Romeo writes more to the account than a session may leave unacknowledged. */
   async function writeMuch(count: number): Promise<string[]> {
     const sent: string[] = []
