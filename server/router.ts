@@ -137,14 +137,15 @@ export class Router {
    *
    * @param stanza - its addresses are prepared, and what its sender's host may veto has been asked
    * @param elsewhere - may still take it to another process
+   * @returns what settles when a handler has worked on it that takes its time
    */
   arrive(
     origin: Origin,
     stanza: Stanza,
     to = prepareJid(stanza.attrs.to ?? ''),
     elsewhere?: Elsewhere,
-  ): void {
-    if (to !== undefined) this.post(origin, stanza, to, false, elsewhere)
+  ): Promise<unknown> | undefined {
+    return to === undefined ? undefined : this.post(origin, stanza, to, false, elsewhere)
   }
 
   private post(
@@ -153,7 +154,7 @@ export class Router {
     to: PreparedJid | undefined,
     preEvents: boolean,
     elsewhere: Elsewhere | undefined,
-  ): void {
+  ): Promise<unknown> | undefined {
     const names = EVENT_NAMES[stanza.name as StanzaKind]
     let target: 'bare' | 'full' | 'host' = 'bare'
     let toSelf = to === undefined
@@ -167,38 +168,44 @@ export class Router {
 
     if (preEvents) {
       const events = origin.host!.events
-      if (this.taken(events.fire('pre-stanza', event), origin)) return
+      const vetoed = events.fire('pre-stanza', event)
+      if (vetoed !== undefined) return this.taken(vetoed, origin)
       const name = target === 'host' ? names.preHost : target === 'full' ? names.preFull : names.preBare
-      if (this.taken(events.fire(name, event), origin)) return
+      const taken = events.fire(name, event)
+      if (taken !== undefined) return this.taken(taken, origin)
     }
 
     const host = to === undefined ? origin.host : this.hosts.get(to.domain)
-    if (host === undefined) {
-      this.remote(origin, stanza)
-      return
+    if (host === undefined) return this.remote(origin, stanza)
+    if (elsewhere !== undefined && to !== undefined && elsewhere.takes(event, host, to, target)) {
+      return undefined
     }
-    if (elsewhere !== undefined && to !== undefined && elsewhere.takes(event, host, to, target)) return
     const name = target === 'host' ? names.host : target === 'full' ? names.full : names.bare
-    if (this.taken(host.events.fire(name, event), origin)) return
-    if (toSelf && this.taken(host.events.fire(names.self, event), origin)) return
+    let result = host.events.fire(name, event)
+    if (result === undefined && toSelf) result = host.events.fire(names.self, event)
+    if (result !== undefined) return this.taken(result, origin)
     this.unhandled(origin, stanza)
+    return undefined
   }
 
-  private taken(result: unknown, origin: Origin): boolean {
-    if (result === undefined) return false
-    if (result instanceof Promise) origin.hold?.(result)
-    return true
+  /** A handler has ended the event. @returns what settles when it is done, if that takes its time */
+  private taken(result: unknown, origin: Origin): Promise<unknown> | undefined {
+    if (!(result instanceof Promise)) return undefined
+    origin.hold?.(result)
+    return result
   }
 
-  private remote(origin: Origin, stanza: Stanza): void {
+  private remote(origin: Origin, stanza: Stanza): Promise<unknown> | undefined {
     const from = this.hosts.get(domainOf(stanza.attrs.from ?? ''))
     const event: StanzaEvent = { origin, stanza, toSelf: false }
-    if (from !== undefined && this.taken(from.events.fire('route/remote', event), origin)) return
+    const result = from?.events.fire('route/remote', event)
+    if (result !== undefined) return this.taken(result, origin)
     if (mayAnswerWithError(stanza)) {
       origin.send(
         errorReply(stanza, 'remote-server-not-found', 'Communication with remote domains is not enabled'),
       )
     }
+    return undefined
   }
 
   private unhandled(origin: Origin, stanza: Stanza): void {

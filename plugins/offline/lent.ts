@@ -76,11 +76,11 @@ export class Parcel {
    * Waits until the system has all of it, for who acknowledges nothing: that it is sent then even if this process dies
    * is the most that can be known.
    *
-   * @returns false if the session has ended before
+   * @returns false if the connection was lost before
    */
   async delivered(): Promise<boolean> {
     const { session, open } = this
-    const isWithSystem = (await session.connection.handedOver()) && !session.destroyed
+    const isWithSystem = await session.connection.handedOver()
     const ids = [...open]
     open.clear()
     if (isWithSystem) await this.remove(ids)

@@ -16,7 +16,9 @@ import {
   type Stanza,
   type StreamSession,
 } from '../../server/index.ts'
-import { KeptFirst } from './first.ts'
+import { isForAll } from '../smacks/others.ts'
+import { giveBackOne } from '../smacks/undelivered.ts'
+import { type Giver, KeptFirst, type Waiting } from './first.ts'
 import { Lent, Parcel, type Sender } from './lent.ts'
 import type { OfflineModule } from './options.ts'
 import { Spares } from './spare.ts'
@@ -28,7 +30,7 @@ const MOST_SIZE = 1 << 20
 /** Milliseconds that another process may take to say what it hands over. */
 const ASK_MS = 5000
 
-export class Mailbox implements Sender {
+export class Mailbox implements Sender, Giver {
   readonly lent = new Lent()
   readonly spares: Spares
   private readonly module: OfflineModule
@@ -90,18 +92,22 @@ export class Mailbox implements Sender {
     when = Date.now(),
   }: EventPayload<'message/offline/handle'>): Promise<true> {
     const keeping = this.inTurn(username, () => this.keep(origin, stanza, username, when))
-    // Another process that it comes from does not take it for done before.
+    // Another process that it comes from does not take it for done before, nor sends what may overtake it.
     origin.begin?.(keeping)
     try {
-      if (!(await keeping)) return true
+      if (await keeping) await this.tell(username)
     } finally {
       origin.end?.(keeping)
     }
-    // Somebody may have come meanwhile, who was told of all that was kept before.
+    return true
+  }
+
+  /** Somebody may have come meanwhile, who was told of all that was kept before. */
+  private async tell(username: string): Promise<void> {
     const session = this.recipient(username)
     if (session === undefined) await this.tellOthers(username)
-    else await this.handOver(session, false)
-    return true
+    // Not to be waited for: what is new waits for it there.
+    else void this.handOver(session)
   }
 
   /** @returns false if there are too many already; the sender has learnt of it then (XEP-0160 §3) */
@@ -139,52 +145,101 @@ export class Mailbox implements Sender {
   }
 
   /**
-   * Gives a session all that was kept for its account, and after it what is new. It fails only where the log tells
-   * of it.
+   * Gives a session all that was kept for its account, and after it what is new.
    *
-   * @param isAwaited - whether to wait until it has arrived, where nobody acknowledges it
+   * @returns what settles when that has arrived, or is on its way where it is acknowledged; it does not fail
    */
-  async handOver(session: StreamSession, isAwaited = true): Promise<void> {
-    if (session.destroyed) {
-      // Others may have to be told.
-      await this.handOverAll(session, isAwaited)
-      return
-    }
-    const first =
-      this.firsts.get(session) ??
-      new KeptFirst(session, (text) => this.senderOf(payloadAttributes(text).from))
+  handOver(session: StreamSession): Promise<void> {
+    // Others may have to be told.
+    if (session.destroyed) return this.handOverAll(session)
+    const first = this.firsts.get(session) ?? new KeptFirst(session, this)
     this.firsts.set(session, first)
+    // One that waits to look into the store finds what has been kept by now.
+    if (first.upcoming !== undefined) return first.upcoming
     first.begin(this.module.server)
-    try {
-      await this.handOverAll(session, isAwaited)
-    } finally {
+    let looks = false
+    const handedOver = this.handOverAll(session, () => {
+      looks = true
+      first.upcoming = undefined
+    }).then(() => {
       if (first.end()) this.firsts.delete(session)
-    }
+    })
+    if (!looks) first.upcoming = handedOver
+    return handedOver
   }
 
-  private async handOverAll(session: StreamSession, isAwaited: boolean): Promise<void> {
+  /** @param looks - called when it is about to look into the store */
+  private async handOverAll(session: StreamSession, looks?: () => void): Promise<void> {
     const username = session.username!
     try {
-      const parcel = await this.inTurn(username, () => this.deliver(session, username))
+      const parcel = await this.inTurn(username, () => {
+        looks?.()
+        return this.deliver(session, username)
+      })
       if (parcel === undefined) return
       if (parcel === false) {
         // It has gone in the midst of it. Others who have been there all the time get the rest.
-        await this.passOn(username)
+        this.passOn(username)
         return
       }
       // What comes behind these follows when they have arrived.
       if (parcel.isAcknowledged) return
-      const rest = parcel.delivered().then((isDelivered) => {
-        return isDelivered ? this.handOver(session) : undefined
-      })
-      if (isAwaited) await rest
+      if (await parcel.delivered()) await this.handOver(session)
     } catch (error) {
       this.failed(username, error)
     }
   }
 
+  // What is asked and told by who holds back what is new.
+
+  senderOf(text: string): Origin | undefined {
+    return this.findSender(payloadAttributes(text).from)
+  }
+
+  hasCopies(session: StreamSession, text: string): boolean {
+    if (!isForAll(session, text)) return false
+    for (const other of this.module.host.resourcesOf(session.username!)) {
+      if (other === session || !other.available || other.destroyed) continue
+      if (other.priority === session.priority) return true
+    }
+    return false
+  }
+
+  giveBack(session: StreamSession, waiting: readonly Waiting[]): void {
+    const { cluster } = this.module.server
+    const before = session.afterwork
+    const works = waiting.map((one) => {
+      // What it has not acknowledged was sent before.
+      const go = () =>
+        before === undefined
+          ? this.giveBackOne(session, one)
+          : before.then(() => this.giveBackOne(session, one))
+      if (cluster !== undefined) return cluster.goesOn(session.bareJid!, go)
+      const work = go()
+      // So that nothing overtakes it that comes from the same.
+      one.sender?.hold?.(work)
+      return work
+    })
+    const work = Promise.all(works).then(() => {})
+    session.afterwork = work
+    this.module.server.finishBeforeStop(work)
+  }
+
+  /** It does not fail. */
+  private async giveBackOne(session: StreamSession, one: Waiting): Promise<void> {
+    const { receipt, text, when, hasCopies } = one
+    try {
+      if (receipt !== undefined) receipt.missed()
+      else if (!hasCopies) await giveBackOne(this.module.host, session, text, when)
+    } catch (error) {
+      this.failed(session.username!, error)
+    } finally {
+      one.sender?.end?.(one)
+    }
+  }
+
   /** Whose message is not acknowledged before something is done with it; undefined if nobody is there any more. */
-  senderOf(from = ''): Origin | undefined {
+  findSender(from = ''): Origin | undefined {
     const { server } = this.module
     return server.fullJids.get(from) ?? server.cluster?.directory.find(from)
   }
@@ -200,7 +255,7 @@ export class Mailbox implements Sender {
   }
 
   missed(username: string): void {
-    if (!this.over) void this.passOn(username)
+    if (!this.over) this.passOn(username)
   }
 
   failed(username: string, error: unknown): void {
@@ -219,9 +274,9 @@ export class Mailbox implements Sender {
   }
 
   /** Somebody else gets what is left. */
-  private async passOn(username: string): Promise<void> {
+  private passOn(username: string): void {
     const other = this.recipient(username)
-    if (other !== undefined) await this.handOver(other, false)
+    if (other !== undefined) void this.handOver(other)
     else void this.tellOthers(username)
   }
 

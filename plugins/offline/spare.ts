@@ -36,7 +36,7 @@ export class Spares {
     const username = session.username!
     const kept = this.store(session, stanza, when)
     // It is not acknowledged before.
-    const sender = this.mailbox.senderOf(stanza.attrs.from)
+    const sender = this.mailbox.findSender(stanza.attrs.from)
     sender?.begin?.(kept)
     void kept.then(() => sender?.end?.(kept))
     return () => {

@@ -150,7 +150,7 @@ function isTaking(priority: number | undefined): priority is number {
 }
 
 /** Whether a message was not for one resource, but for all that have the highest priority. */
-function isForAll({ fullJid, bareJid }: StreamSession, text: string): boolean {
+export function isForAll({ fullJid, bareJid }: StreamSession, text: string): boolean {
   if (!text.startsWith('<message')) return false
   const { to, type } = payloadAttributes(text)
   if (to === undefined || to === fullJid || bareOf(to) !== bareJid) return false

@@ -56,7 +56,13 @@ function distinctTimes(unacked: readonly Unacked[], now: number): number[] {
   return times
 }
 
-async function giveBackOne(host: Host, session: StreamSession, text: string, when: number): Promise<void> {
+/** The same for one of them, of which it is known that nobody has had it. Who can take it at once, is given it so. */
+export async function giveBackOne(
+  host: Host,
+  session: StreamSession,
+  text: string,
+  when: number,
+): Promise<void> {
   // Presence is told anew; of subscriptions the roster knows.
   if (text.startsWith('<presence')) return
   let stanza = stanzaOf(text)
@@ -75,7 +81,8 @@ async function giveBackOne(host: Host, session: StreamSession, text: string, whe
       return
     stanza = original
   }
-  if ((await host.events.fire('delivery/elsewhere', { session, stanza, when })) === true) return
+  const isElsewhere = host.events.fire('delivery/elsewhere', { session, stanza, when })
+  if (isElsewhere instanceof Promise ? await isElsewhere : isElsewhere === true) return
   const taken = await host.events.fire('delivery/failure', { session, stanza, when })
   if (taken === undefined) refuse(host, stanza)
 }

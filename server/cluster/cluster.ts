@@ -151,6 +151,25 @@ export class Cluster implements BusHandler {
   }
 
   /**
+   * Something that had come here for an account goes on, because the session has ended that was to get it. What is sent
+   * to the account from here waits until then.
+   *
+   * @param go - sends it on; it does not fail
+   * @returns what settles when that is done
+   */
+  goesOn(bareJid: string, go: () => Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      const order = this.traffic.nextOrder()
+      const send = () => {
+        const sent = go()
+        resolve(sent)
+        return sent
+      }
+      this.moves.returned(bareJid, true, order, send, () => {})
+    })
+  }
+
+  /**
    * Tells the others of a component's connection.
    *
    * @returns its sequence, when this process knows all that were before it

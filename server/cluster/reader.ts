@@ -194,10 +194,6 @@ export class Reader {
   private async takeFrom(life: Membership, peer: Peer, fields: readonly string[]): Promise<void> {
     const { host } = this
     const heading = readHeading(fields[3]!)
-    const news = peer.out.acknowledged(heading.got, heading.settled, performance.now())
-    for (const number of heading.early) peer.out.takeWaiting(number)?.done?.()
-    if (heading.missing) peer.out.rewind()
-    if (news || heading.missing) host.acknowledged(peer, heading.missing)
     const known = peer.in.begin(heading.first, heading.asks)
     if (known !== undefined) {
       const texts = unpack(fields[5]!)
@@ -208,6 +204,11 @@ export class Reader {
         peer.in.take(text.length, host.received(peer, text, heading.first + i), () => host.owes(peer))
       }
     }
+    // After what was said before it: who hears that something has arrived, knows what has become of it.
+    const news = peer.out.acknowledged(heading.got, heading.settled, performance.now())
+    for (const number of heading.early) peer.out.takeWaiting(number)?.done?.()
+    if (heading.missing) peer.out.rewind()
+    if (news || heading.missing) host.acknowledged(peer, heading.missing)
     if (peer.in.owes) host.owes(peer)
   }
 }

@@ -132,17 +132,16 @@ export class Traffic implements Elsewhere, PeerLink {
    * Sends a stanza past what waits.
    *
    * @param order - that it had when it was sent before
-   * @returns what it is looked for with, if it is
+   * @returns what is to be waited for before the next one: it is looked for, or worked on by a handler
    */
   sendAtOnce(origin: Origin, stanza: Stanza, to: PreparedJid, order = 0): Promise<unknown> | undefined {
     this.looked = undefined
     this.resent = order
     try {
-      this.server.router.arrive(origin, stanza, to, this.atOnce)
+      return this.server.router.arrive(origin, stanza, to, this.atOnce) ?? this.looked
     } finally {
       this.resent = 0
     }
-    return this.looked
   }
 
   private goesElsewhere(event: StanzaEvent, host: Host, to: PreparedJid, target: TargetKind): boolean {
@@ -184,8 +183,9 @@ export class Traffic implements Elsewhere, PeerLink {
     const { resent } = this
     const looked = this.holderOf(host, to)
       .then((member) => {
-        if (member !== undefined) this.forward(member, event, to.bare, resent)
-        else this.server.router.arrive(event.origin, event.stanza, to)
+        if (member === undefined) return this.server.router.arrive(event.origin, event.stanza, to)
+        this.forward(member, event, to.bare, resent)
+        return undefined
       })
       .catch((error: unknown) => this.log.error('a stanza could not be delivered', { error, internal: true }))
     event.origin.hold?.(looked)

@@ -108,12 +108,15 @@ export class Connection implements SocketOwner {
   private pieceUnderWay = false
   private gone = false
   private ending = false
+  /** Once it is ended: whether the system has taken all of it; undefined while that is not known. */
+  private isAllSent: boolean | undefined
   /** While TLS is being agreed on: told when it is. */
   private secured: (() => void) | undefined
   /** Those that are held back until this connection drains. */
   private feeders: Set<Connection> | undefined
   private goneListeners: (() => void)[] | undefined
   private drainListeners: (() => void)[] | undefined
+  private sentListeners: (() => void)[] | undefined
   private holds = 0
   private throttle: Throttle | undefined
   private linger: Timeout | undefined
@@ -209,7 +212,7 @@ export class Connection implements SocketOwner {
     this.pieceUnderWay = false
     this.flush()
     this.ending = true
-    this.socket.end()
+    this.socket.end((error?: Error | null) => this.lastSent(error))
     this.linger = this.timers.after(LINGER_SECONDS, destroyConnection, this)
     // What still comes is not wanted, but has to be read for the end to be seen.
     if (this.holds > 0) this.socket.resume()
@@ -233,10 +236,14 @@ export class Connection implements SocketOwner {
     if (this.tls === undefined) {
       // Closing sends the end, too: telling it before would cost another call of the system.
       // Not from within the callback: what is destroyed there gets an error made for it.
-      socket.write(text, 'utf8', () => process.nextTick(destroySocket, socket))
+      socket.write(text, 'utf8', (error) => {
+        this.lastSent(error)
+        process.nextTick(destroySocket, socket)
+      })
       return
     }
     if (text !== '') socket.write(text, 'utf8')
+    socket.end((error?: Error | null) => this.lastSent(error))
     socket.destroySoon()
   }
 
@@ -373,21 +380,39 @@ export class Connection implements SocketOwner {
   }
 
   /**
-   * Waits until the system has all that was written: it goes on its way even if this process dies.
+   * Waits until the system has all that was written: it goes on its way even if this process dies. That may be as the
+   * connection is ended in order.
    *
-   * @returns false if the connection has ended before
+   * @returns false if the connection was lost before
    */
   async handedOver(): Promise<boolean> {
     for (;;) {
-      if (this.gone || this.ending) return false
+      if (this.gone || this.ending) return this.allSent()
       this.flush()
       const isAll = this.queue === ''
       const { socket } = this
       const isSent = await new Promise<boolean>((resolve) => {
         socket.write('', (error) => resolve(!error))
       })
-      if (!isSent || isAll) return isSent
+      if (isSent && isAll) return true
+      if (!isSent && !this.closed) return false
     }
+  }
+
+  /** @returns whether the system has taken all, of a connection that is ended; when that is known */
+  private async allSent(): Promise<boolean> {
+    if (this.isAllSent === undefined && !this.gone) {
+      await new Promise<void>((resolve) => {
+        this.sentListeners ??= []
+        this.sentListeners.push(resolve)
+      })
+    }
+    return this.isAllSent === true
+  }
+
+  private lastSent(error: Error | null | undefined): void {
+    this.isAllSent ??= !error
+    for (const listener of this.sentListeners?.splice(0) ?? []) listener()
   }
 
   private written(): void {
@@ -455,6 +480,7 @@ export class Connection implements SocketOwner {
     this.relieved()
     this.handler.disconnected(reason)
     this.handler = NOBODY
+    for (const listener of this.sentListeners?.splice(0) ?? []) listener()
     for (const listener of this.goneListeners ?? []) listener()
   }
 }

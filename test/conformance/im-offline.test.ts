@@ -1,6 +1,7 @@
 /** Messages for accounts that nobody is there for (XEP-0160). */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Mailbox } from '../../plugins/offline/mailbox.ts'
 import { ChosenStorage } from '../../server/storage/chosen.ts'
 import { login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
@@ -98,6 +99,53 @@ describeStoredIn(ALL_STORAGES, 'offline messages', () => {
     } finally {
       over = true
     }
+  })
+
+  it('RFC 6120 §10.1: also where the session ends before it has been given that', async () => {
+    for (const id of ['m1', 'm2']) write(id)
+    await romeo.settled()
+    let go!: () => void
+    const gate = new Promise<void>((resolve) => {
+      go = resolve
+    })
+    const slow = vi.spyOn(Mailbox.prototype, 'inTurn')
+    const { inTurn } = Mailbox.prototype
+    slow.mockImplementationOnce(async function (this: Mailbox, username, work) {
+      await gate
+      return inTurn.call(this, username, work)
+    } as typeof inTurn)
+    const first = await login(server.c2sPort, `${JULIET}/first`, { presence: false })
+    first.send('<presence/>')
+    await vi.waitUntil(() => slow.mock.calls.length > 0)
+    for (const id of ['m3', 'm4']) write(id)
+    write('q', '<body>?</body>', `type='chat'`, `${JULIET}/first`)
+    await romeo.settled()
+    server.server.fullJids.get(`${JULIET}/first`)!.close()
+    await vi.waitUntil(() => first.ended)
+    expect(got(first)).toEqual([])
+    await first.destroy()
+    go()
+    const second = await connect('<presence/>', 'second')
+    write('m5')
+    await romeo.settled()
+    await second.settled()
+    expect(got(second)).toEqual(['m1', 'm2', 'm3', 'm4', 'q', 'm5'])
+    expect(got(romeo)).toEqual([])
+  })
+
+  it('what is given to one who ends the stream in order is not given to the next one, too', async () => {
+    const seen: string[] = []
+    for (let round = 0; round < 20; round++) {
+      write(`m${round}`)
+      await romeo.settled()
+      const juliet = await login(server.c2sPort, `${JULIET}/r${round}`, { presence: false })
+      juliet.send('<presence/></stream:stream>')
+      await juliet.closed()
+      seen.push(...(got(juliet) as string[]))
+    }
+    const juliet = await connect('<presence/>')
+    seen.push(...(got(juliet) as string[]))
+    expect(seen).toEqual(Array.from({ length: 20 }, (_, i) => `m${i}`))
   })
 
   it('§2: not to one with a negative priority, until it has another', async () => {

@@ -9,6 +9,7 @@ import { describePeer } from '../shared/require.ts'
 
 const PROCESSES = 3
 const TEST_MS = 120_000
+const WITHOUT = 'modules_disabled = { "offline" }\n'
 
 describePeer('accounts that move between processes', redisAvailable(), () => {
   const endings: (() => Promise<unknown>)[] = []
@@ -17,19 +18,29 @@ describePeer('accounts that move between processes', redisAvailable(), () => {
   }, TEST_MS)
 
   it.each([
-    { seed: 1, ways: WAYS, more: 'modules_disabled = { "offline" }\n', is: 'nobody keeps messages' },
-    { seed: 2, ways: WAYS, more: 'modules_disabled = { "offline" }\n', is: 'nobody keeps messages' },
+    { seed: 1, ways: WAYS, keeps: false, is: 'nobody keeps messages' },
+    { seed: 2, ways: WAYS, keeps: false, is: 'nobody keeps messages' },
     // A full JID gets what is new as soon as it is bound, and what was kept when it is available.
-    { seed: 3, ways: ['after', 'beside'] as const, more: '', is: 'messages to bare JIDs are kept meanwhile' },
+    {
+      seed: 3,
+      ways: ['after', 'beside'] as const,
+      keeps: true,
+      is: 'messages to bare JIDs are kept meanwhile',
+    },
   ])(
     'RFC 6120 §10.1: while processes are killed, nothing is lost unheard, comes twice, or too early; $is (seed $seed)',
-    async ({ seed, ways, more }) => {
+    async ({ seed, ways, keeps }) => {
       const deployment = await singleRedis(PROCESSES)
       endings.push(() => deployment.stop())
-      const cluster = await LegateCluster.start(deployment, moversFor(PROCESSES), PROCESSES, more)
+      const cluster = await LegateCluster.start(
+        deployment,
+        moversFor(PROCESSES),
+        PROCESSES,
+        keeps ? '' : WITHOUT,
+      )
       endings.push(() => cluster.stop())
       const random = randomNumbers(seed)
-      const load = new ClusterMovers(cluster, random, ways)
+      const load = new ClusterMovers(cluster, random, ways, keeps)
       endings.push(() => load.stop())
       await load.start()
       await load.moved(5)

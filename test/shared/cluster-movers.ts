@@ -55,6 +55,7 @@ export class ClusterMovers {
   readonly account = new StanzaAccount()
   private readonly cluster: LegateCluster
   private readonly random: () => number
+  private readonly keeps: boolean
   private readonly movers: readonly Mover[]
   private readonly senders: Client[] = []
   /** Processes that clients may log in at. */
@@ -65,8 +66,10 @@ export class ClusterMovers {
   /**
    * @param random - of numbers from 0 to 1
    * @param ways - how accounts move, one each
+   * @param keeps - whether messages for accounts that nobody is there for are kept
    */
-  constructor(cluster: LegateCluster, random: () => number, ways: readonly Way[] = WAYS) {
+  constructor(cluster: LegateCluster, random: () => number, ways: readonly Way[], keeps: boolean) {
+    this.keeps = keeps
     this.cluster = cluster
     this.random = random
     this.movers = ways.map((way) => new Mover(way))
@@ -88,9 +91,13 @@ export class ClusterMovers {
     this.open.add(number)
   }
 
-  /** A process goes: nobody logs in at it any more. */
+  /** A process is killed: nobody logs in at it any more. */
   avoid(number: number): void {
     this.open.delete(number)
+    if (!this.keeps) return
+    for (const { client } of this.movers.flatMap(({ stays }) => stays)) {
+      if (client.process === number && !client.ended) client.wasCutOff = true
+    }
   }
 
   private async logIn(
@@ -214,7 +221,7 @@ export class ClusterMovers {
     expect(this.account.mistakes().slice(0, 20)).toEqual([])
     for (const mover of this.movers) {
       for (const sender of new Set(this.senders.map(({ jid }) => jid))) {
-        const numbers = mover.stays.flatMap(({ got }) => got.get(sender) ?? [])
+        const numbers = inOrder(mover.stays, sender)
         const early = numbers.filter((number, at) => at > 0 && number < numbers[at - 1]!)
         expect([mover.way, sender, early]).toEqual([mover.way, sender, []])
         expect(numbers.length).toBeGreaterThan(0)
@@ -231,6 +238,18 @@ export class ClusterMovers {
       for (const { client } of stays) await client.stream.destroy()
     }
   }
+}
+
+/** What has come from one who sends, to one stay after the other; what had come already where nobody may know it, once. */
+function inOrder(stays: readonly Stay[], sender: string): number[] {
+  const cutOff = new Set<number>()
+  const numbers: number[] = []
+  for (const { client, got } of stays) {
+    const own = got.get(sender) ?? []
+    numbers.push(...own.filter((number) => !cutOff.has(number)))
+    if (client.wasCutOff) for (const number of own) cutOff.add(number)
+  }
+  return numbers
 }
 
 function conditionOf(answer: Element): string {

@@ -22,6 +22,7 @@ export class Client implements Party {
    * may come later than what was sent when it was known where it is.
    */
   orderedFrom = 0
+  wasCutOff = false
   /** Its roster is being changed. */
   writes = false
 

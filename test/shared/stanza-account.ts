@@ -9,6 +9,11 @@ export interface Party {
   readonly ended: boolean
   /** The number of the first stanza that has to come in order. */
   readonly orderedFrom: number
+  /**
+   * Whether its process was killed, where messages are kept: what it had got of them may come once more, since nobody
+   * may know that.
+   */
+  readonly wasCutOff?: boolean
 }
 
 /**
@@ -128,7 +133,7 @@ export class StanzaAccount {
       const { kind, id, from, to, came, words } = sent
       const is = (what: string) =>
         found.push(`${id} from ${from.name} to ${to}: ${what} (${came.map(({ name }) => name)}; ${words})`)
-      if (came.length > 1) is('has come twice')
+      if (came.slice(0, -1).some(({ wasCutOff }) => wasCutOff !== true)) is('has come twice')
       if (words.length > 1) is('was answered twice')
       if (!from.ended && kind === 'message' && came.length + words.length === 0) is('is lost')
       if (!isExcused(sent) && kind !== 'message' && words.length === 0) is('was not answered')

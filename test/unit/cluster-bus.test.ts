@@ -141,6 +141,19 @@ describePeer('the bus over Redis', redisAvailable(), () => {
     expect(told).toEqual(['y done', 'z done', 'x lost'])
   })
 
+  it('tells what a member says before that something has arrived there, of which it may be', async () => {
+    const [a, b] = [await open('a'), await open('b')]
+    await a.until('they know each other', () => a.knows('b') && b.knows('a'))
+    a.work = (text) => a.add('heard', text)
+    b.work = (text) => b.send(b.idOf('a'), `of ${text}`)
+    for (let i = 0; i < 20; i++) {
+      a.bus.send(a.idOf('b'), `${i}`, { lost() {}, done: () => a.add('done', `${i}`) })
+      await a.until('it has arrived', () => a.count('done', `${i}`) === 1)
+    }
+    const told = a.told.filter(([what]) => what === 'heard' || what === 'done').map((one) => one.join(' '))
+    expect(told).toEqual(Array.from({ length: 20 }, (_, i) => [`heard of ${i}`, `done ${i}`]).flat())
+  })
+
   it('says that messages are lost to who is not there', async () => {
     const a = await open('a')
     a.send('nobody', 'x')

@@ -130,6 +130,38 @@ describe('the end', () => {
     await expect.poll(() => told).toEqual(['gone: read ECONNRESET'])
   })
 
+  it.each(['end', 'close'] as const)('%s: the system has all that was written before', async (how) => {
+    const { client, connection } = await pair()
+    const text = 'x'.repeat(200_000)
+    let got = 0
+    client.on('data', (chunk: Buffer) => {
+      got += chunk.length
+    })
+    connection.write(text)
+    const [before, closed] = [connection.handedOver(), once(client, 'end')]
+    connection[how]()
+    const after = connection.handedOver()
+    expect([await before, await after]).toEqual([true, true])
+    await closed
+    expect(got).toBe(text.length)
+    client.end()
+    await connection.whenGone(5000)
+    expect(await connection.handedOver()).toBe(true)
+  })
+
+  it('it does not have what was written to one that is cut off', async () => {
+    const { client, connection } = await pair()
+    client.pause()
+    // More than it takes while nobody reads.
+    for (let i = 0; i < 15; i++) connection.write('x'.repeat(1_000_000))
+    const early = connection.handedOver()
+    connection.end()
+    const late = connection.handedOver()
+    client.resetAndDestroy()
+    expect([await early, await late]).toEqual([false, false])
+    expect(await connection.handedOver()).toBe(false)
+  })
+
   it('a peer that does not close its side is cut off', async () => {
     const { client, connection } = await pair()
     client.pause()
