@@ -7,18 +7,16 @@ import {
   errorReply,
   type KeptStanza,
   keepStanza,
-  type Member,
   NS_DELAY,
   type Origin,
-  payloadAttributes,
   type Receipt,
   restoreStanza,
   type Stanza,
   type StreamSession,
 } from '../../server/index.ts'
-import { isForAll } from '../smacks/others.ts'
-import { giveBackOne } from '../smacks/undelivered.ts'
-import { type Giver, KeptFirst, type Waiting } from './first.ts'
+import { Elsewhere } from './elsewhere.ts'
+import { KeptFirst } from './first.ts'
+import { GivingBack } from './giving-back.ts'
 import { Lent, Parcel, type Sender } from './lent.ts'
 import type { OfflineModule } from './options.ts'
 import { Spares } from './spare.ts'
@@ -27,28 +25,26 @@ import { isWorthKeeping } from './worth.ts'
 /** Messages that are handed over at a time, and characters of them, about. */
 const PAGE = 100
 const MOST_SIZE = 1 << 20
-/** Milliseconds that another process may take to say what it hands over. */
-const ASK_MS = 5000
 
-export class Mailbox implements Sender, Giver {
+export class Mailbox implements Sender {
   readonly lent = new Lent()
   readonly spares: Spares
   private readonly module: OfflineModule
   /** What is under way for an account; the next waits for it. These promises never reject. */
   private readonly queues = new Map<string, Promise<unknown>>()
   private readonly firsts = new Map<StreamSession, KeptFirst>()
-  /** By process: accounts that somebody is there for here, while that one hands over messages. */
-  private readonly lentBy = new Map<string, Set<string>>()
+  private readonly elsewhere: Elsewhere
+  private readonly givingBack: GivingBack
   private readonly keptName: string
-  private readonly lentName: string
   private over = false
   private opened: ArchiveStore<KeptStanza> | undefined
 
   constructor(module: OfflineModule) {
     this.module = module
     this.spares = new Spares(module, this)
+    this.elsewhere = new Elsewhere(module as never)
+    this.givingBack = new GivingBack(module as never, (username, error) => this.failed(username, error))
     this.keptName = `offline/kept ${module.host.name}`
-    this.lentName = `offline/lent ${module.host.name}`
   }
 
   /** A host that nobody logs in to, as one that only delegates, may have no storage for it. */
@@ -57,25 +53,23 @@ export class Mailbox implements Sender, Giver {
     return this.opened
   }
 
-  /** Hears of what other processes have kept. @returns a function that ends it */
+  /** Hears of what other processes have kept, and hand over. @returns a function that ends it */
   listen(): () => void {
+    const here = (username: unknown) => this.keptFor(username as string)
+    const ends = this.elsewhere.listen((username) => this.notToBeSent(username), here)
     const { cluster } = this.module.server
-    const ends =
-      cluster === undefined
-        ? []
-        : [
-            cluster.calls.on(this.keptName, (username) => {
-              const session = this.recipient(username as string)
-              // Not to be waited for: who reads slowly holds up nobody else.
-              if (session !== undefined) void this.handOver(session)
-            }),
-            cluster.calls.on(this.lentName, (username) => this.notToBeSent(username as string)),
-            cluster.calls.onLeft((member) => this.left(member)),
-          ]
+    if (cluster !== undefined) ends.push(cluster.calls.on(this.keptName, here))
     return () => {
       this.over = true
       for (const end of ends) end()
     }
+  }
+
+  /** Another process has kept something, or is gone that was handing it over: whoever is there here gets it. */
+  private keptFor(username: string): void {
+    const session = this.recipient(username)
+    // Not to be waited for: who reads slowly holds up nobody else.
+    if (session !== undefined) void this.handOver(session)
   }
 
   /** @returns whether the message is not to be refused, and is kept by then; undefined if nothing is kept here */
@@ -152,7 +146,7 @@ export class Mailbox implements Sender, Giver {
   handOver(session: StreamSession): Promise<void> {
     // Others may have to be told.
     if (session.destroyed) return this.handOverAll(session)
-    const first = this.firsts.get(session) ?? new KeptFirst(session, this)
+    const first = this.firsts.get(session) ?? new KeptFirst(session, this.givingBack)
     this.firsts.set(session, first)
     // One that waits to look into the store finds what has been kept by now.
     if (first.upcoming !== undefined) return first.upcoming
@@ -188,60 +182,6 @@ export class Mailbox implements Sender, Giver {
     } catch (error) {
       this.failed(username, error)
     }
-  }
-
-  // What is asked and told by who holds back what is new.
-
-  senderOf(text: string): Origin | undefined {
-    return this.findSender(payloadAttributes(text).from)
-  }
-
-  hasCopies(session: StreamSession, text: string): boolean {
-    if (!isForAll(session, text)) return false
-    for (const other of this.module.host.resourcesOf(session.username!)) {
-      if (other === session || !other.available || other.destroyed) continue
-      if (other.priority === session.priority) return true
-    }
-    return false
-  }
-
-  giveBack(session: StreamSession, waiting: readonly Waiting[]): void {
-    const { cluster } = this.module.server
-    const before = session.afterwork
-    const works = waiting.map((one) => {
-      // What it has not acknowledged was sent before.
-      const go = () =>
-        before === undefined
-          ? this.giveBackOne(session, one)
-          : before.then(() => this.giveBackOne(session, one))
-      if (cluster !== undefined) return cluster.goesOn(session.bareJid!, go)
-      const work = go()
-      // So that nothing overtakes it that comes from the same.
-      one.sender?.hold?.(work)
-      return work
-    })
-    const work = Promise.all(works).then(() => {})
-    session.afterwork = work
-    this.module.server.finishBeforeStop(work)
-  }
-
-  /** It does not fail. */
-  private async giveBackOne(session: StreamSession, one: Waiting): Promise<void> {
-    const { receipt, text, when, hasCopies } = one
-    try {
-      if (receipt !== undefined) receipt.missed()
-      else if (!hasCopies) await giveBackOne(this.module.host, session, text, when)
-    } catch (error) {
-      this.failed(session.username!, error)
-    } finally {
-      one.sender?.end?.(one)
-    }
-  }
-
-  /** Whose message is not acknowledged before something is done with it; undefined if nobody is there any more. */
-  findSender(from = ''): Origin | undefined {
-    const { server } = this.module
-    return server.fullJids.get(from) ?? server.cluster?.directory.find(from)
   }
 
   // What a parcel needs, and tells.
@@ -299,7 +239,7 @@ export class Mailbox implements Sender, Giver {
     // Resources may have come to several processes at a time: each message is for one of them.
     const endOfTurn = await cluster.turns.take(`offline ${this.module.host.name} ${username}`)
     try {
-      return await this.send(session, username, await this.lentElsewhere(username))
+      return await this.send(session, username, await this.elsewhere.ask(username))
     } finally {
       endOfTurn()
     }
@@ -332,31 +272,6 @@ export class Mailbox implements Sender, Giver {
       }
       if (!more) return undefined
       after = entries.at(-1)?.id
-    }
-  }
-
-  /** Ids of what is on its way to sessions of other processes. */
-  private async lentElsewhere(username: string): Promise<ReadonlySet<string>> {
-    for (const usernames of this.lentBy.values()) usernames.delete(username)
-    const ids = new Set<string>()
-    const answers = await this.module.server.cluster!.calls.askAll(this.lentName, username, ASK_MS)
-    for (const [member, lent] of answers) {
-      if (!Array.isArray(lent) || lent.length === 0) continue
-      for (const id of lent) ids.add(id)
-      const usernames = this.lentBy.get(member)
-      if (usernames === undefined) this.lentBy.set(member, new Set([username]))
-      else usernames.add(username)
-    }
-    return ids
-  }
-
-  /** A process is gone: what it was handing over is for others. */
-  private left({ id }: Member): void {
-    const usernames = this.lentBy.get(id)
-    this.lentBy.delete(id)
-    for (const username of usernames ?? []) {
-      const session = this.recipient(username)
-      if (session !== undefined) void this.handOver(session)
     }
   }
 

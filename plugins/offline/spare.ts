@@ -8,6 +8,7 @@ import {
   type Stanza,
   type StreamSession,
 } from '../../server/index.ts'
+import { findOrigin } from './giving-back.ts'
 import { Lent } from './lent.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { OfflineModule } from './options.ts'
@@ -36,7 +37,7 @@ export class Spares {
     const username = session.username!
     const kept = this.store(session, stanza, when)
     // It is not acknowledged before.
-    const sender = this.mailbox.findSender(stanza.attrs.from)
+    const sender = findOrigin(module as never, stanza.attrs.from)
     sender?.begin?.(kept)
     void kept.then(() => sender?.end?.(kept))
     return () => {

@@ -32,6 +32,7 @@ async function start(
   const server = await startServer(
     {
       modules_enabled: PLUGINS,
+      presence_max_length: 100_000,
       virtualHosts: { [HOST]: { privileged_entities: { [PUBSUB]: privileges } }, [MONTAGUE]: montague },
       components: { [PUBSUB]: component, [GATEWAY]: { component_secret: 'secret' } },
     },
