@@ -29,8 +29,14 @@ export interface Origin {
    * @returns how much goes on in this process
    */
   begin?(work: object, elsewhere?: boolean): number
-  /** It is done, or has failed. */
-  end?(work: object): void
+  /** How much has been begun, ever. */
+  readonly begun?: number
+  /**
+   * It is done, or has failed, or has been handed on.
+   *
+   * @param since - what {@link begun} was before it was handed on: what has been begun since then takes its place
+   */
+  end?(work: object, since?: number): void
 }
 
 /** Somebody who is connected, to this process or to another one of a cluster. */

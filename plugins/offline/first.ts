@@ -5,6 +5,7 @@ import {
   type Origin,
   Outlet,
   type Receipt,
+  type Resource,
   type Server,
   type StreamSession,
   type Timeout,
@@ -17,8 +18,6 @@ const MOST_SIZE = 1 << 20
  * may read slowly what was kept for it, until its connection is given up for that.
  */
 const MOST_SECONDS = 60
-/** Seconds after which their senders do not wait any longer: so long a client may have to wait for what it asks. */
-const UNACKNOWLEDGED_SECONDS = 5
 
 /** Something new. */
 export interface Waiting {
@@ -26,20 +25,25 @@ export interface Waiting {
   /** Milliseconds since 1970. */
   readonly when: number
   readonly receipt: Receipt | undefined
-  /** Whether others have it, too. */
-  readonly hasCopies: boolean
-  /** Who is told that it has arrived; undefined if nobody is, or that has happened. */
-  sender: Origin | undefined
+  /** Who have it, too. */
+  readonly others: readonly Resource[]
+  readonly sender: Origin | undefined
+  /** Whether its sender waits for that it has arrived. */
+  isAwaited: boolean
 }
 
 /** Who gives a session what was kept. */
 export interface Giver {
   /** Whose stanza a text is, that is not acknowledged before it is on its way. */
   senderOf(text: string): Origin | undefined
-  /** Whether others have it now, too. */
-  hasCopies(session: StreamSession, text: string): boolean
-  /** The session has ended: what is new goes where it would have gone without it, behind what was kept. */
-  giveBack(session: StreamSession, waiting: readonly Waiting[]): void
+  /** Who have it now, too. */
+  othersWith(session: StreamSession, text: string): readonly Resource[]
+  /**
+   * The session has ended: what is new goes where it would have gone without it, behind what was kept.
+   *
+   * @param kept - settles when it is known what has become of that
+   */
+  giveBack(session: StreamSession, waiting: readonly Waiting[], kept: Promise<unknown>): void
 }
 
 export class KeptFirst extends Outlet {
@@ -49,11 +53,15 @@ export class KeptFirst extends Outlet {
   private size = 0
   /** It takes too long, or there is too much. */
   private open = false
+  /** Whether only messages wait. */
+  private onlyMessages = false
   /** Whether their senders wait, too. */
   private patient = true
   /** How often it was begun. */
   private depth = 0
-  private timers: Timeout[] = []
+  private timer: Timeout | undefined
+  /** What gives the session something that was kept. */
+  private readonly underWay = new Set<Promise<unknown>>()
   /** What will look into the store for more; undefined if nothing will that has not begun to. */
   upcoming: Promise<void> | undefined
 
@@ -66,23 +74,20 @@ export class KeptFirst extends Outlet {
   begin({ timers }: Server): void {
     if (this.depth++ > 0) return
     this.session.addOutlet(this)
-    this.timers = [
-      timers.after(UNACKNOWLEDGED_SECONDS, release, this),
-      timers.after(MOST_SECONDS, giveUp, this),
-    ]
+    this.timer = timers.after(MOST_SECONDS, giveUp, this)
   }
 
   /** That is done. @returns whether nothing waits for it any more */
   end(): boolean {
     if (--this.depth > 0) return false
-    for (const timer of this.timers) timer.cancel()
+    this.timer?.cancel()
     this.flush()
     this.session.removeOutlet(this)
     return true
   }
 
   write(text: string, receipt?: Receipt): void {
-    if (this.open || !isStanzaText(text)) {
+    if (this.open || !(this.onlyMessages ? isMessage(text) : isStanzaText(text))) {
       this.pass(text, receipt)
       return
     }
@@ -91,10 +96,12 @@ export class KeptFirst extends Outlet {
       text,
       when: Date.now(),
       receipt,
-      hasCopies: giver.hasCopies(session, text),
-      sender: this.patient ? giver.senderOf(text) : undefined,
+      others: giver.othersWith(session, text),
+      sender: giver.senderOf(text),
+      isAwaited: this.patient,
     }
-    waiting.sender?.begin?.(waiting)
+    // What its sender asks next need not wait; only the acknowledgement does.
+    if (waiting.isAwaited) waiting.sender?.begin?.(waiting, true)
     this.waiting.push(waiting)
     this.size += text.length
     if (this.size > MOST_SIZE) this.giveUp()
@@ -105,12 +112,24 @@ export class KeptFirst extends Outlet {
     if (!this.session.destroyed) this.pass(text, receipt)
   }
 
-  /** Its senders do not wait any longer. */
-  release(): void {
-    this.patient = false
+  /** Something is about to be given to the session, or to others if it is gone. */
+  adds(work: Promise<unknown>): void {
+    this.underWay.add(work)
+    void work.then(() => this.underWay.delete(work))
+  }
+
+  /**
+   * The session takes what it was given, or does not.
+   *
+   * @param isPatient - whether the senders of what is new wait. They do not wait for a client that is slow: what was
+   *   written to one is not acknowledged later either
+   */
+  setPatient(isPatient: boolean): void {
+    this.patient = isPatient
+    if (isPatient) return
     for (const one of this.waiting) {
-      one.sender?.end?.(one)
-      one.sender = undefined
+      if (one.isAwaited) one.sender?.end?.(one)
+      one.isAwaited = false
     }
   }
 
@@ -119,32 +138,43 @@ export class KeptFirst extends Outlet {
     this.flush()
   }
 
-  override lost(): boolean {
-    // It is kept with what has not been acknowledged, if something is.
-    if (this.session.acknowledges > 0) this.giveUp()
-    return false
+  /** The client has to say something before more is sent to it: it may wait for an answer first. */
+  letOthersPass(): void {
+    this.onlyMessages = true
+    const rest = this.waiting.filter(({ text }) => !isMessage(text))
+    this.waiting = this.waiting.filter(({ text }) => isMessage(text))
+    for (const one of rest) this.send(one)
+  }
+
+  override closing(): void {
+    // What is no message is of no use to others.
+    this.letOthersPass()
   }
 
   override ended(): void {
     // What was kept comes to the next one, and what is new after it.
     const { waiting } = this
     this.waiting = []
-    if (waiting.length > 0) this.giver.giveBack(this.session, waiting)
+    if (waiting.length > 0) this.giver.giveBack(this.session, waiting, Promise.all(this.underWay))
   }
 
   private flush(): void {
     const { waiting } = this
     this.waiting = []
     this.size = 0
-    for (const one of waiting) {
-      this.pass(one.text, one.receipt)
-      one.sender?.end?.(one)
-    }
+    for (const one of waiting) this.send(one)
+  }
+
+  private send(one: Waiting): void {
+    const { sender } = one
+    const since = sender?.begun
+    this.pass(one.text, one.receipt)
+    if (one.isAwaited) sender?.end?.(one, since)
   }
 }
 
-function release(first: KeptFirst): void {
-  first.release()
+function isMessage(text: string): boolean {
+  return text.startsWith('<message')
 }
 
 function giveUp(first: KeptFirst): void {

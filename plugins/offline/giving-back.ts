@@ -1,6 +1,13 @@
 /** What is new and waited behind what was kept, when the session has ended that was to get both. */
 
-import { type Module, type Origin, payloadAttributes, type StreamSession } from '../../server/index.ts'
+import {
+  type Module,
+  type Origin,
+  payloadAttributes,
+  type Resource,
+  type StreamSession,
+} from '../../server/index.ts'
+import { goBeforeOthers } from '../smacks/before-others.ts'
 import { isForAll } from '../smacks/others.ts'
 import { giveBackOne } from '../smacks/undelivered.ts'
 import type { Giver, Waiting } from './first.ts'
@@ -19,43 +26,41 @@ export class GivingBack implements Giver {
     return findOrigin(this.module, payloadAttributes(text).from)
   }
 
-  hasCopies(session: StreamSession, text: string): boolean {
-    if (!isForAll(session, text)) return false
-    for (const other of this.module.host.resourcesOf(session.username!)) {
-      if (other === session || !other.available || other.destroyed) continue
-      if (other.priority === session.priority) return true
-    }
-    return false
+  othersWith(session: StreamSession, text: string): readonly Resource[] {
+    if (!isForAll(session, text)) return []
+    const { username, priority } = session
+    const best = [...this.module.host.resourcesOf(username!)].filter((other) => {
+      return other !== session && other.available && !other.destroyed && other.priority === priority
+    })
+    return best
   }
 
-  giveBack(session: StreamSession, waiting: readonly Waiting[]): void {
-    const { cluster } = this.module.server
+  giveBack(session: StreamSession, waiting: readonly Waiting[], kept: Promise<unknown>): void {
     // What it has not acknowledged was sent before.
-    const before = session.afterwork
-    const works = waiting.map((one) => {
-      const go = () =>
-        before === undefined ? this.goesOn(session, one) : before.then(() => this.goesOn(session, one))
-      if (cluster !== undefined) return cluster.goesOn(session.bareJid!, go)
-      const work = go()
-      // So that nothing overtakes it that comes from the same.
-      one.sender?.hold?.(work)
-      return work
-    })
-    const work = Promise.all(works).then(() => {})
+    const before = Promise.all([kept, session.afterwork])
+    // Of several that have it, the last that ends gives it back.
+    const hadElsewhere = waiting.map(({ others }) => others.some(({ destroyed }) => !destroyed))
+    const go = async () => {
+      await before
+      for (const [i, one] of waiting.entries()) await this.goesOn(session, one, hadElsewhere[i]!)
+    }
+    const from = waiting.map(({ text }) => payloadAttributes(text).from)
+    const work = goBeforeOthers(this.module, session, from, go)
     session.afterwork = work
     this.module.server.finishBeforeStop(work)
   }
 
   /** It does not fail. */
-  private async goesOn(session: StreamSession, one: Waiting): Promise<void> {
-    const { receipt, text, when, hasCopies } = one
+  private async goesOn(session: StreamSession, one: Waiting, isElsewhere: boolean): Promise<void> {
+    const { receipt, text, when, sender } = one
+    const since = sender?.begun
     try {
       if (receipt !== undefined) receipt.missed()
-      else if (!hasCopies) await giveBackOne(this.module.host, session, text, when)
+      else if (!isElsewhere) await giveBackOne(this.module.host, session, text, when)
     } catch (error) {
       this.failed(session.username!, error)
     } finally {
-      one.sender?.end?.(one)
+      if (one.isAwaited) sender?.end?.(one, since)
     }
   }
 }

@@ -49,11 +49,16 @@ export interface Sender {
 /** What is sent to a session at a time. */
 export class Parcel {
   readonly session: StreamSession
-  /** Whether the client acknowledges each: until then nothing is waited for. */
+  /** Whether the client acknowledges each. */
   readonly isAcknowledged: boolean
+  /** Whether there may be more behind it. */
+  isFull = false
+  /** Settles when the client has acknowledged all of it and is being given what comes next, or the session has ended. */
+  readonly settled: Promise<void>
   private readonly sender: Sender
   private readonly username: string
   private readonly open = new Set<string>()
+  private settle!: () => void
   /** Those that have arrived, or have not, and of which nobody has heard yet. */
   private arrived: string[] = []
   private lost: string[] = []
@@ -63,6 +68,14 @@ export class Parcel {
     this.session = session
     this.username = session.username!
     this.isAcknowledged = session.acknowledges > 0
+    this.settled = new Promise((resolve) => {
+      this.settle = resolve
+    })
+  }
+
+  /** How many have been sent, and are not known to have arrived. */
+  get size(): number {
+    return this.open.size
   }
 
   /** @param id - in the store */
@@ -109,7 +122,9 @@ export class Parcel {
       await this.remove(ids)
       for (const id of ids) this.open.delete(id)
       session.end(work)
-      if (this.open.size === 0) sender.arrived(session)
+      if (this.open.size > 0) return
+      sender.arrived(session)
+      this.settle()
     })
     sender.finishBeforeStop(removed)
   }
@@ -130,5 +145,6 @@ export class Parcel {
     for (const id of ids) this.open.delete(id)
     this.sender.lent.delete(this.username, ids)
     this.sender.missed(this.username)
+    if (this.open.size === 0) this.settle()
   }
 }

@@ -25,6 +25,8 @@ import { isWorthKeeping } from './worth.ts'
 /** Messages that are handed over at a time, and characters of them, about. */
 const PAGE = 100
 const MOST_SIZE = 1 << 20
+/** Seconds for which those wait who send something new to a client that does not take what was kept. */
+const PATIENCE = 5
 
 export class Mailbox implements Sender {
   readonly lent = new Lent()
@@ -145,43 +147,66 @@ export class Mailbox implements Sender {
    */
   handOver(session: StreamSession): Promise<void> {
     // Others may have to be told.
-    if (session.destroyed) return this.handOverAll(session)
+    if (session.destroyed) return this.handOverAll(session).then(() => {})
     const first = this.firsts.get(session) ?? new KeptFirst(session, this.givingBack)
     this.firsts.set(session, first)
     // One that waits to look into the store finds what has been kept by now.
     if (first.upcoming !== undefined) return first.upcoming
     first.begin(this.module.server)
     let looks = false
+    const end = () => {
+      if (first.end()) this.firsts.delete(session)
+    }
     const handedOver = this.handOverAll(session, () => {
       looks = true
       first.upcoming = undefined
-    }).then(() => {
-      if (first.end()) this.firsts.delete(session)
+    }).then((page) => {
+      if (page === undefined) end()
+      else {
+        first.letOthersPass()
+        void this.forClient(session, page.settled).then(end)
+      }
     })
+    first.adds(handedOver)
     if (!looks) first.upcoming = handedOver
     return handedOver
   }
 
-  /** @param looks - called when it is about to look into the store */
-  private async handOverAll(session: StreamSession, looks?: () => void): Promise<void> {
+  /** Waits for a client; who sends it something new does so for some time only. */
+  private async forClient<T>(session: StreamSession, taken: Promise<T>): Promise<T> {
+    const first = this.firsts.get(session)
+    const timer = this.module.server.timers.after(PATIENCE, () => first?.setPatient(false))
+    const result = await taken
+    timer.cancel()
+    first?.setPatient(true)
+    return result
+  }
+
+  /**
+   * @param looks - called when it is about to look into the store
+   * @returns a page that is acknowledged one day, if there may be more behind it: that follows then
+   */
+  private async handOverAll(session: StreamSession, looks?: () => void): Promise<Parcel | undefined> {
     const username = session.username!
     try {
       const parcel = await this.inTurn(username, () => {
         looks?.()
         return this.deliver(session, username)
       })
-      if (parcel === undefined) return
+      if (parcel === undefined) return undefined
       if (parcel === false) {
         // It has gone in the midst of it. Others who have been there all the time get the rest.
         this.passOn(username)
-        return
+      } else if (!parcel.isAcknowledged) {
+        if (await this.forClient(session, parcel.delivered())) await this.handOver(session)
+      } else if (parcel.isFull) {
+        session.ask()
+        return parcel
       }
-      // What comes behind these follows when they have arrived.
-      if (parcel.isAcknowledged) return
-      if (await parcel.delivered()) await this.handOver(session)
     } catch (error) {
       this.failed(username, error)
     }
+    return undefined
   }
 
   // What a parcel needs, and tells.
@@ -268,6 +293,7 @@ export class Mailbox implements Sender {
           size += text.length
           parcel.send(id, text)
         }
+        parcel.isFull = more || parcel.size < waiting.length
         return parcel
       }
       if (!more) return undefined

@@ -147,8 +147,11 @@ function resume(
   stanza: Stanza,
 ): true | Promise<true> {
   const { xmlns = '', previd = '' } = stanza.attrs
-  // It may have ended while it waited.
-  if (session.destroyed) return true
+  if (session.destroyed) {
+    // It has ended while it waited.
+    streams.find(session.username, previd)?.waits()
+    return true
+  }
   if (session.type !== 'c2s_unbound') return refuse(session, xmlns)
   const h = readCounter(stanza.attrs.h)
   if (h === undefined) return refuse(session, xmlns, 'bad-request')

@@ -109,7 +109,17 @@ export class ManagedStream extends Outlet {
     if (isCertain) return undefined
     // Over a connection that is thought alive more could come, and a handler could wait for that it drains.
     session.leaveConnection()
+    // That may have been its end.
+    if (session.destroyed) return Promise.resolve()
     return session.finished(true) ?? session.released()
+  }
+
+  /** Who was about to resume it is gone. */
+  waits(): void {
+    if (!this.expecting || this.hibernating === undefined) return
+    this.expecting = false
+    if (this.tooMuch) this.giveUp()
+    else this.management.makeRoom(this)
   }
 
   override get acknowledges(): number {
@@ -150,6 +160,10 @@ export class ManagedStream extends Outlet {
     this.askedFor = sent
     this.asked = Date.now()
     this.pass(writeElement('r', { xmlns: this.xmlns }, ''))
+  }
+
+  override ask(): void {
+    this.askIfNeeded(0)
   }
 
   /** Answers the client's question. @param handled - what it is told */
@@ -222,6 +236,7 @@ export class ManagedStream extends Outlet {
     queue.acknowledge(h)
     this.xmlns = xmlns
     this.hibernating = undefined
+    this.expecting = false
     this.asked = undefined
     this.late = false
     this.askedFor = -1

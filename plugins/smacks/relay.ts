@@ -166,7 +166,10 @@ export class Relay {
       this.resuming.set(tunnel, from.id)
       await certain
       // The client may be gone, or its process.
-      if (!this.resuming.delete(tunnel)) return false
+      if (!this.resuming.delete(tunnel)) {
+        this.streams.find(username, id)?.waits()
+        return false
+      }
     }
   }
 

@@ -1,6 +1,14 @@
 /** All managed streams of a host: found by their sessions and ids, and ended when their time is over. */
 
-import { type Connection, RoomyMap, randomText, StreamError, type StreamSession } from '../../server/index.ts'
+import {
+  type Connection,
+  payloadAttributes,
+  RoomyMap,
+  randomText,
+  StreamError,
+  type StreamSession,
+} from '../../server/index.ts'
+import { goBeforeOthers } from './before-others.ts'
 import { FormerSessions } from './former.ts'
 import { ManagedStream, type Management } from './managed.ts'
 import type { SmacksModule } from './options.ts'
@@ -103,7 +111,7 @@ export class Streams implements Management {
     if (most === 0) return false
     const waiting: ManagedStream[] = []
     for (const other of session.account?.sessions.values() ?? []) {
-      const stream = other.hibernating ? this.of(other) : undefined
+      const stream = other.hibernating && other !== session ? this.of(other) : undefined
       if (stream !== undefined) waiting.push(stream)
     }
     if (waiting.length < most) return true
@@ -145,7 +153,12 @@ export class Streams implements Management {
     if (resumption !== undefined) this.byId.delete(resumption.id)
     stream.left = undefined
     const works: Promise<void>[] = []
-    if (left.unacked.length > 0) works.push(giveBack(this.module.host, session, left.unacked, left.answered))
+    if (left.unacked.length > 0) {
+      const { host } = this.module
+      const go = () => giveBack(host, session, left.unacked, left.answered)
+      const from = left.unacked.map(({ text }) => payloadAttributes(text).from)
+      works.push(goBeforeOthers(this.module as never, session, from, go))
+    }
     if (resumption !== undefined && !session.closedByPeer) works.push(this.remember(stream, resumption.id))
     if (works.length === 0) return
     const work = Promise.all(works).then(() => {})

@@ -70,12 +70,15 @@ class Move {
   size = 0
   /** Something is being sent, or looked for. */
   busy = false
+  /** That is one whose copies have come back. */
+  busyWithCopy = false
   /** Whether anything has gone on since that was looked at last. */
   progress = false
   timer: NodeJS.Timeout | undefined
 
   get holdsForwarded(): boolean {
-    return this.copies + this.again + this.returnedCopies.length + this.forwarded.length > 0
+    const waiting = this.copies + this.again + this.returnedCopies.length + this.forwarded.length
+    return waiting > 0 || this.busyWithCopy
   }
 
   get isOver(): boolean {
@@ -240,12 +243,18 @@ export class Moves {
   private goOn(flow: Flow, move: Move): void {
     if (move.busy) return
     move.busy = true
-    for (let go = next(move); go !== undefined; go = next(move)) {
+    for (;;) {
+      const isCopy = move.returnedCopies.length > 0
+      const go = next(move)
+      if (go === undefined) break
       move.progress = true
+      move.busyWithCopy = isCopy
       const looked = this.run(go)
+      move.busyWithCopy = isCopy && looked !== undefined
       if (looked === undefined) continue
       const done = () => {
         move.busy = false
+        move.busyWithCopy = false
         this.goOn(flow, move)
       }
       looked.then(done, done)

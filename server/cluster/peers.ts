@@ -118,8 +118,12 @@ export class RemotePeer implements Peer {
     return this.unfinished.count
   }
 
-  end(work: object): void {
-    this.unfinished?.end(work)
+  get begun(): number {
+    return this.unfinished?.begun ?? 0
+  }
+
+  end(work: object, since?: number): void {
+    this.unfinished?.end(work, since)
   }
 
   /**

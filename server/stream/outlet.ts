@@ -33,6 +33,9 @@ export abstract class Outlet {
     return 0
   }
 
+  /** Asks the peer to acknowledge what it has been sent, if this one can. */
+  ask(): void {}
+
   /** The stream is about to be ended in order, and nothing has been said of it yet. */
   closing(): void {}
 

@@ -279,6 +279,11 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
     return most
   }
 
+  /** Asks the peer to acknowledge what it has been sent, if it can. */
+  ask(): void {
+    for (let { outlet } = this; outlet !== undefined; outlet = outlet.next) outlet.ask()
+  }
+
   /** Puts something between the session and its connection. */
   addOutlet(outlet: Outlet): void {
     let before: Outlet | undefined
@@ -440,8 +445,12 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
     return this.unfinished.count
   }
 
-  end(work: object): void {
-    this.unfinished?.end(work)
+  get begun(): number {
+    return this.unfinished?.begun ?? 0
+  }
+
+  end(work: object, since?: number): void {
+    this.unfinished?.end(work, since)
   }
 
   /**

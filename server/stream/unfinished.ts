@@ -6,6 +6,8 @@ interface Waiter {
   readonly elsewhere: boolean
   /** How many of those go on. */
   left: number
+  /** Later ones that go on, and that some of those have become. */
+  also: Set<object> | undefined
   readonly resolve: () => void
 }
 
@@ -15,7 +17,8 @@ export class Unfinished {
   private readonly here = new Map<object, number>()
   /** What other processes have taken over. */
   private readonly elsewhere = new Map<object, number>()
-  private begun = 0
+  /** How many have been begun, ever. */
+  begun = 0
   private waiters: Waiter[] | undefined
 
   /** How much goes on in this process. */
@@ -30,7 +33,11 @@ export class Unfinished {
     if (!works.has(work)) works.set(work, ++this.begun)
   }
 
-  end(work: object): void {
+  /**
+   * @param since - how many had been begun before it was handed on: whoever has waited for it waits for what has been
+   *   begun since then, too
+   */
+  end(work: object, since = this.begun): void {
     const here = this.here.get(work)
     const number = here ?? this.elsewhere.get(work)
     if (number === undefined) return
@@ -38,12 +45,25 @@ export class Unfinished {
     else this.here.delete(work)
     if (this.waiters === undefined) return
     this.waiters = this.waiters.filter((waiter) => {
-      if (number > waiter.last || (here === undefined && !waiter.elsewhere)) return true
+      const isFirst = number <= waiter.last && (here !== undefined || waiter.elsewhere)
+      if (!isFirst && waiter.also?.delete(work) !== true) return true
+      if (since < this.begun) this.prolong(waiter, since)
       if (--waiter.left > 0) return true
       waiter.resolve()
       return false
     })
     if (this.waiters.length === 0) this.waiters = undefined
+  }
+
+  private prolong(waiter: Waiter, since: number): void {
+    for (const works of waiter.elsewhere ? [this.here, this.elsewhere] : [this.here]) {
+      for (const [work, number] of works) {
+        if (number <= since || number <= waiter.last || waiter.also?.has(work)) continue
+        waiter.also ??= new Set()
+        waiter.also.add(work)
+        waiter.left++
+      }
+    }
   }
 
   /**
@@ -57,7 +77,7 @@ export class Unfinished {
     if (left === 0) return undefined
     return new Promise((resolve) => {
       this.waiters ??= []
-      this.waiters.push({ last: this.begun, elsewhere, left, resolve })
+      this.waiters.push({ last: this.begun, elsewhere, left, also: undefined, resolve })
     })
   }
 }

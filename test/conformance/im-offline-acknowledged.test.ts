@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
+import { holdMailbox } from '../shared/slow-mailbox.ts'
 import { type ManagedClient, manage, resume, until } from '../shared/stream-management.ts'
 
 const HOST = 'capulet.lit'
@@ -235,4 +236,60 @@ it('no copy is kept of what the archive or another resource has', async () => {
   await write(2)
   await other.withId('m1')
   expect(await kept()).toEqual([])
+})
+
+it('RFC 6120 §10.1: what is new comes after all that was kept, however many pages that is', async () => {
+  await start()
+  const ids = await write(250)
+  const client = await manage(server.c2sPort, `${JULIET}/balcony`, { presence: false })
+  streams.push(client.stream)
+  client.answers = true
+  client.stream.send(`<inactive xmlns='urn:xmpp:csi:0'/><presence/>`)
+  await until(() => client.messages.length > 0)
+  romeo.send(`<message type='chat' id='new' to='${JULIET}'><body>hi</body></message>`)
+  await until(() => client.messages.includes('new'))
+  expect(client.messages).toEqual([...ids, 'new'])
+})
+
+it('RFC 6120 §10.1: also where the connection is lost while the store is read', async () => {
+  await start()
+  const ids = await write(3)
+  const mailbox = holdMailbox()
+  const client = await manage(server.c2sPort, `${JULIET}/balcony`, { presence: false })
+  streams.push(client.stream)
+  client.stream.send('<presence/>')
+  await until(() => mailbox.waiting > 0)
+  romeo.send(`<message type='chat' id='new' to='${JULIET}'><body>hi</body></message>`)
+  await romeo.settled()
+  client.stream.socket.resetAndDestroy()
+  await until(() => sessionOf(client)!.hibernating)
+  mailbox.go()
+  const back = await resume(server.c2sPort, client)
+  streams.push(back.stream)
+  await until(() => back.messages.includes('new'))
+  expect(back.messages).toEqual([...ids, 'new'])
+  back.acknowledge()
+  await back.stream.settled()
+  expect(await kept()).toEqual([])
+})
+
+it('RFC 6120 §10.1: what one that waited had not got comes to the next one before what is sent then', async () => {
+  await start()
+  const client = await managed()
+  client.acknowledge()
+  await client.stream.settled()
+  await cut(client)
+  const ids = await write(50)
+  const next = await login(server.c2sPort, client.stream.jid, { presence: false })
+  streams.push(next)
+  next.send('<presence/>')
+  let count = 50
+  for (; count < 100; count++) {
+    romeo.send(`<message type='chat' id='m${count}' to='${JULIET}'><body>hi</body></message>`)
+    await new Promise(setImmediate)
+  }
+  await romeo.settled()
+  await until(() => idsOf(next).length === count)
+  expect(idsOf(next)).toEqual(Array.from({ length: count }, (_, i) => `m${i}`))
+  expect(ids).toHaveLength(50)
 })

@@ -1,11 +1,11 @@
 /** Messages for accounts that nobody is there for (XEP-0160). */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { Mailbox } from '../../plugins/offline/mailbox.ts'
 import { ChosenStorage } from '../../server/storage/chosen.ts'
 import { login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
 import { ALL_STORAGES, describeStoredIn } from '../shared/server-storages.ts'
+import { holdMailbox } from '../shared/slow-mailbox.ts'
 
 const HOST = 'capulet.lit'
 const JULIET = `juliet@${HOST}`
@@ -104,19 +104,10 @@ describeStoredIn(ALL_STORAGES, 'offline messages', () => {
   it('RFC 6120 §10.1: also where the session ends before it has been given that', async () => {
     for (const id of ['m1', 'm2']) write(id)
     await romeo.settled()
-    let go!: () => void
-    const gate = new Promise<void>((resolve) => {
-      go = resolve
-    })
-    const slow = vi.spyOn(Mailbox.prototype, 'inTurn')
-    const { inTurn } = Mailbox.prototype
-    slow.mockImplementationOnce(async function (this: Mailbox, username, work) {
-      await gate
-      return inTurn.call(this, username, work)
-    } as typeof inTurn)
+    const mailbox = holdMailbox()
     const first = await login(server.c2sPort, `${JULIET}/first`, { presence: false })
     first.send('<presence/>')
-    await vi.waitUntil(() => slow.mock.calls.length > 0)
+    await vi.waitUntil(() => mailbox.waiting > 0)
     for (const id of ['m3', 'm4']) write(id)
     write('q', '<body>?</body>', `type='chat'`, `${JULIET}/first`)
     await romeo.settled()
@@ -124,13 +115,57 @@ describeStoredIn(ALL_STORAGES, 'offline messages', () => {
     await vi.waitUntil(() => first.ended)
     expect(got(first)).toEqual([])
     await first.destroy()
-    go()
+    mailbox.go()
     const second = await connect('<presence/>', 'second')
     write('m5')
     await romeo.settled()
     await second.settled()
     expect(got(second)).toEqual(['m1', 'm2', 'm3', 'm4', 'q', 'm5'])
     expect(got(romeo)).toEqual([])
+  })
+
+  it('§3: what two resources were to get, and neither has got, is kept, once', async () => {
+    await romeo.settled()
+    const mailbox = holdMailbox(2)
+    const two: TestStream[] = []
+    for (const name of ['one', 'two']) {
+      const stream = await login(server.c2sPort, `${JULIET}/${name}`, { presence: false })
+      streams.push(stream)
+      stream.send('<presence/>')
+      two.push(stream)
+    }
+    await vi.waitUntil(() => mailbox.waiting === 2)
+    write('m1')
+    await romeo.settled()
+    for (const name of ['one', 'two']) server.server.fullJids.get(`${JULIET}/${name}`)!.close()
+    for (const stream of two) await vi.waitUntil(() => stream.ended)
+    mailbox.go()
+    const juliet = await connect('<presence/>', 'three')
+    await vi.waitUntil(() => got(juliet).length > 0)
+    await juliet.settled()
+    expect([...two.flatMap(got), ...got(juliet)]).toEqual(['m1'])
+  })
+
+  it('RFC 6120 §10.1: what goes to another resource in place of one that has ended keeps its order', async () => {
+    write('m1')
+    await romeo.settled()
+    const mailbox = holdMailbox()
+    const best = await login(server.c2sPort, `${JULIET}/best`, { presence: false })
+    streams.push(best)
+    best.send('<presence><priority>5</priority></presence>')
+    await vi.waitUntil(() => mailbox.waiting > 0)
+    const other = await login(server.c2sPort, `${JULIET}/other`, { presence: false })
+    streams.push(other)
+    other.send('<presence/>')
+    await vi.waitUntil(() => server.server.fullJids.get(`${JULIET}/other`)!.available)
+    write('m2')
+    await romeo.settled()
+    server.server.fullJids.get(`${JULIET}/best`)!.close()
+    write('m3')
+    mailbox.go()
+    await romeo.settled()
+    await vi.waitUntil(() => got(best).length + got(other).length === 3)
+    expect([got(best), got(other)]).toEqual([[], ['m1', 'm2', 'm3']])
   })
 
   it('what is given to one who ends the stream in order is not given to the next one, too', async () => {

@@ -196,3 +196,23 @@ it('makes senders wait when too much is held back, even if it is empty', () => {
   expect(made.holdOwn(JID, 200_000, go)!.until).toBeInstanceOf(Promise)
   expect(made.holdOwn('romeo@capulet.lit', 1, go)).toBeUndefined()
 })
+
+it('what others have sent does not overtake a copy that has come back and is at work on', async () => {
+  const { made, gone, others, goes } = moves()
+  let done!: () => void
+  const work = new Promise<void>((resolve) => {
+    done = resolve
+  })
+  const go = () => {
+    gone.push('copy')
+    return work
+  }
+  made.returned(JID, true, 1, go, () => {})
+  expect([gone, others('a'), others('b')]).toEqual([['copy'], true, true])
+  done()
+  await work
+  await Promise.resolve()
+  expect([gone, others('c'), made.any]).toEqual([['copy', 'a', 'b'], false, false])
+  made.returned(JID, true, 2, goes('next'), () => {})
+  expect([gone.at(-1), others('d'), made.any]).toEqual(['next', false, false])
+})

@@ -61,3 +61,23 @@ it('what is begun twice is over at its first end, and who waits waits for none t
   unfinished.end(one)
   expect(await isSettled(own)).toBe(true)
 })
+
+it('who waits for what is handed on waits for what that becomes, and for nothing that was begun besides', async () => {
+  const unfinished = new Unfinished()
+  const [one, other, next, later] = [{}, {}, {}, {}]
+  unfinished.begin(one, true)
+  const [all, own] = [unfinished.done(true), unfinished.done(false)]
+  expect(own).toBeUndefined()
+  unfinished.begin(other, true)
+  const since = unfinished.begun
+  unfinished.begin(next, true)
+  unfinished.end(one, since)
+  unfinished.begin(later, true)
+  expect(await isSettled(all)).toBe(false)
+  unfinished.end(next)
+  expect(await isSettled(all)).toBe(true)
+  const rest = unfinished.done(true)
+  unfinished.end(other)
+  unfinished.end(later)
+  expect(await isSettled(rest)).toBe(true)
+})

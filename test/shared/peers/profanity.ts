@@ -37,6 +37,8 @@ export interface ProfanityOptions {
 export class Profanity {
   private readonly home: string
   private readonly terminal: Terminal
+  /** What is typed while it starts may be thrown away. */
+  private readonly started: Promise<unknown>
 
   constructor({ trusted, reconnect = 0 }: ProfanityOptions = {}) {
     this.home = mkdtempSync(join(tmpdir(), 'legate-profanity-'))
@@ -57,11 +59,14 @@ export class Profanity {
         '[notifications]\nroom=off\nmessage=false\n[logging]\nrotate=false\n',
     )
     this.terminal = new Terminal('profanity -l DEBUG', environment(this.home))
+    this.started = this.terminal.shows('Welcome to Profanity')
+    this.started.catch(() => {})
   }
 
   /** Types a command, or something to say to whom the window is about. */
-  do(line: string): Promise<void> {
-    return this.terminal.enter(line)
+  async do(line: string): Promise<void> {
+    await this.started
+    await this.terminal.enter(line)
   }
 
   /** Waits until the screen fits, and returns it. */
