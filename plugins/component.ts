@@ -50,13 +50,25 @@ const READ_CHECK = 60
 const CLOSE_TIMEOUT = 5
 /** Requests of a component's connections whose answers are still awaited; of more, the oldest are forgotten. */
 const MOST_AWAITED = 10_000
+/** Milliseconds after which an answer is for the connection that has asked the same later. */
+const OUTDATED_MS = 30_000
+
+/** A connection that awaits an answer. */
+interface Asker {
+  readonly peer: Peer
+  /** Milliseconds since 1970. */
+  readonly since: number
+}
 
 /** The component of a host: what its stream may do, and its connections. */
 class ComponentHost {
   readonly module: ComponentModule
   readonly connections: ComponentConnections
-  /** While connections share the work: who awaits the answer to a request that one of them has sent. */
-  private readonly awaited = new Map<string, Peer>()
+  /**
+   * While connections share the work: who awaits the answer to a request that one of them has sent. They know nothing
+   * of each other's ids: of those that have asked the same, the first one gets the first answer.
+   */
+  private readonly awaited = new Map<string, Asker[]>()
 
   constructor(module: ComponentModule, connections: ComponentConnections) {
     this.module = module
@@ -175,24 +187,40 @@ class ComponentHost {
   /** A connection has sent something: an answer to its request has to come to it, not to another. */
   sent(session: Peer, { name, attrs }: Stanza): void {
     if (!this.connections.shared || name !== 'iq' || (attrs.type !== 'get' && attrs.type !== 'set')) return
-    const key = awaitedKey(attrs.id, prepareJid(attrs.to ?? '')?.full)
+    const [asker, asked] = [prepareJid(attrs.from ?? '')?.full, prepareJid(attrs.to ?? '')?.full]
+    const key = awaitedKey(attrs.id, asker, asked)
+    const now = Date.now()
+    const askers = (this.awaited.get(key) ?? []).filter(
+      ({ peer, since }) => peer !== session && !peer.destroyed && now - since < OUTDATED_MS,
+    )
+    askers.push({ peer: session, since: now })
+    this.awaited.delete(key)
     if (this.awaited.size >= MOST_AWAITED) {
       const [oldest] = this.awaited.keys()
       this.awaited.delete(oldest!)
     }
-    this.awaited.set(key, session)
+    this.awaited.set(key, askers)
+  }
+
+  /** The connection that an answer is for. */
+  private askerOf({ attrs }: Stanza): Peer | undefined {
+    const key = awaitedKey(attrs.id, attrs.to, attrs.from)
+    const askers = this.awaited.get(key)
+    if (askers === undefined) return undefined
+    while (askers[0]?.peer.destroyed === true) askers.shift()
+    const asker = askers.shift()
+    if (askers.length === 0) this.awaited.delete(key)
+    return asker?.peer
   }
 
   /** Of several connections: the one that has been named, that awaits the answer, or that the sender belongs to. */
   private connectionFor(stanza: Stanza): Peer | undefined | Promise<Peer | undefined> {
-    const { type, id, from } = stanza.attrs
+    const { type, from } = stanza.attrs
     const directed = this.connections.directionOf(stanza)
     if (directed !== undefined) return directed.destroyed ? undefined : directed
     if (stanza.name === 'iq' && (type === 'result' || type === 'error')) {
-      const key = awaitedKey(id, from)
-      const asker = this.awaited.get(key)
-      this.awaited.delete(key)
-      if (asker !== undefined && !asker.destroyed) return asker
+      const asker = this.askerOf(stanza)
+      if (asker !== undefined) return asker
     }
     return this.connections.of(bareOf(from!))
   }
@@ -211,8 +239,10 @@ class ComponentHost {
   }
 }
 
-function awaitedKey(id: string | undefined, peer: string | undefined): string {
-  return detached(`${peer ?? ''} ${id ?? ''}`)
+/** @param asker - a prepared address, as `asked` */
+function awaitedKey(id: string | undefined, asker: string | undefined, asked: string | undefined): string {
+  // A space may be in a resource, a line's end in no address.
+  return detached(`${asker ?? ''}\n${asked ?? ''}\n${id ?? ''}`)
 }
 
 function asksForIdentity(stanza: Stanza, host: string): boolean {

@@ -73,7 +73,13 @@ export class AllPreferences {
   /** @throws StorageError (as a rejection) */
   async set(username: string, preferences: Preferences): Promise<void> {
     const changes = ++this.changes
-    await this.store.set(username, preferences)
+    try {
+      await this.store.set(username, preferences)
+    } catch (error) {
+      // It may have been made all the same.
+      this.forget(username)
+      throw error
+    }
     const others = changes !== this.changes
     this.changes++
     // Of two that set them at a time, one is the last.

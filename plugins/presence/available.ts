@@ -179,20 +179,53 @@ function probeContacts(
   }
 }
 
-/** Requests to elsewhere may have been lost; those to accounts of this server are in the contact's roster. */
-function askAgain({ module, host }: PresenceContext, session: StreamSession, roster: ReadonlyRoster): void {
+/** Sessions that ask accounts of this server again. */
+const asking = new WeakSet<StreamSession>()
+
+/** Requests, and their answers, may have been lost. */
+function askAgain(context: PresenceContext, session: StreamSession, roster: ReadonlyRoster): void {
+  const { module, host } = context
+  const here: string[] = []
   for (const { jid, ask } of roster.items.values()) {
-    if (!isFor(host, session, jid)) continue
-    if (!ask || isOfThisServer(module, jid)) continue
-    // §3.1.2 recommends an id.
-    const attrs = {
-      type: 'subscribe',
-      id: randomBytes(9).toString('base64url'),
-      from: session.bareJid,
-      to: jid,
-    }
-    module.send(new Stanza('presence', attrs), session)
+    if (!ask || !isFor(host, session, jid)) continue
+    if (isOfThisServer(module, jid)) here.push(jid)
+    else sendRequest(module, session, jid)
   }
+  if (here.length === 0 || asking.has(session)) return
+  asking.add(session)
+  askHere(context, session, here)
+    .catch((error) => {
+      if (session.destroyed) return
+      const user = session.username
+      module.log.error('a subscription request could not be sent again', { user, error })
+    })
+    .finally(() => asking.delete(session))
+}
+
+/**
+ * Asks accounts of this server, one after the other. Their rosters are written after the one that has the request, so
+ * the process may have died, or the write may have failed, in between. Who has the request already does nothing with
+ * it; who has approved it says so again.
+ */
+async function askHere(
+  { module, rosters }: PresenceContext,
+  session: StreamSession,
+  contacts: readonly string[],
+): Promise<void> {
+  const username = session.username!
+  for (const jid of contacts) {
+    if (session.destroyed) return
+    await rosters.between(username, jid, async () => {
+      const { item } = (await rosters.readLatest(username)).contact(jid)
+      if (item?.ask === true) sendRequest(module, session, jid)
+    })
+  }
+}
+
+function sendRequest(module: Module, session: StreamSession, to: string): void {
+  // §3.1.2 recommends an id.
+  const id = randomBytes(9).toString('base64url')
+  module.send(new Stanza('presence', { type: 'subscribe', id, from: session.bareJid, to }), session)
 }
 
 function isOfThisServer({ server }: Module, jid: string): boolean {

@@ -88,6 +88,7 @@ class Grantor implements EntityListener {
   private tell(session: StreamSession, to: string, now: Privileges | undefined, before?: Privileges): void {
     session.send(advertisement(this.module.host, to, now, before))
     this.module.log.info('told an entity of its privileges', { entity: to })
+    if (now === undefined) this.feed.replays.gone(session)
     if (now === undefined || now.presence === before?.presence) return
     this.feed.replays
       .start(session, to, now)

@@ -38,6 +38,8 @@ export class Replays {
   private readonly rostersByHost: RostersByHost
   private readonly others: PresenceOthers | undefined
   private readonly elsewhere: ReplayOthers | undefined
+  /** What a connection is being told; what began before for the same one ends. */
+  private current = new WeakMap<StreamSession, Replay>()
 
   /** @param others - where the server is one of several processes */
   constructor(
@@ -51,6 +53,9 @@ export class Replays {
     this.grants = grants
     this.rostersByHost = rostersByHost
     this.others = others
+    module.onUnload(() => {
+      this.current = new WeakMap()
+    })
     const { cluster } = module.server
     if (cluster === undefined || others === undefined) return
     this.elsewhere = new ReplayOthers(module, grants, cluster, {
@@ -70,26 +75,35 @@ export class Replays {
     const isFirst = (registry.components.get(to)?.size ?? 1) === 1
     const sent: SentLog = isFirst ? registry.sentTo(to) : new Map()
     const replay: Replay = { session, to, privileges, sent }
+    this.current.set(session, replay)
     for (const { presence, fullJid } of this.host.allSessions()) {
       if (presence === undefined || fullJid === session.fullJid) continue
       this.put(replay, presence)
       const pause = drained(session)
       if (pause !== undefined) await pause
-      if (session.destroyed) return
+      if (this.isOver(replay)) return
     }
     await this.elsewhere?.fetch(replay)
-    if (session.destroyed) return
+    if (this.isOver(replay)) return
     if (privileges.presence === 'roster') await this.replayContacts(replay)
   }
 
-  /** The connection of an entity is gone. */
+  /** The connection of an entity is gone, or is told no more. */
   gone(session: StreamSession): void {
+    this.current.delete(session)
     this.elsewhere?.gone(session)
   }
 
   /** This process has begun to grant an entity presence: processes that it is connected to may ask for it now. */
   granted({ jid, presence }: Privileges): void {
     if (presence !== 'none') this.elsewhere?.granted(jid)
+  }
+
+  /** Whether nobody wants the rest. An account's resource that has become unavailable is told when it comes back. */
+  private isOver(replay: Replay): boolean {
+    const { session } = replay
+    const isAway = session.type === 'c2s' && session.presence === undefined
+    return session.destroyed || isAway || this.current.get(session) !== replay
   }
 
   /** Sends a presence, if it has not been sent. @param state - of one that comes from elsewhere */
@@ -113,7 +127,7 @@ export class Replays {
       const roster = await rosters.read(username)
       const pause = drained(replay.session)
       if (pause !== undefined) await pause
-      if (replay.session.destroyed) return
+      if (this.isOver(replay)) return
       const account = `${username}@${this.host.name}`
       for (const contact of roster.items.values()) {
         const domain = domainOf(contact.jid)

@@ -275,13 +275,16 @@ export class Rosters {
     let before: Contact = {}
     let after: Contact = {}
     let version = 0
+    let found: Roster | undefined
     try {
       const stored = await this.store.update(username, (old) => {
         const roster = Roster.decode(old)
+        found = roster
         before = roster.contact(jid)
         const edited = change.edit(before)
         if (edited === undefined || !this.hasRoom(roster, before, edited)) throw new Unchanged()
         after = edited
+        found = undefined
         roster.setContact(jid, edited)
         this.checkLength(roster, before, edited)
         // RFC 6121 §2.6.3: what is not pushed is no other version.
@@ -292,12 +295,26 @@ export class Rosters {
       this.keep(username, Roster.decode(stored))
       this.others?.changed(username)
     } catch (error) {
+      // What is in memory may be another one than what the change was refused for.
+      if (found !== undefined) this.keep(username, found)
+      else if (!(error instanceof StanzaError)) await this.doubt(username)
       if (error instanceof Unchanged) return false
       throw error
     }
     change.changed?.(before, after, version)
     if (before.item !== after.item) this.onItemChanged?.(username, jid, after.item)
     return true
+  }
+
+  /** A write has failed, but may have been made all the same: what is in memory counts no more. */
+  private async doubt(username: string): Promise<void> {
+    this.inMemory.delete(username)
+    this.others?.changed(username)
+    try {
+      await this.load(username)
+    } catch {
+      // Whoever needs it next reads it.
+    }
   }
 
   /** Whether another request may be kept: one too many is passed over, its sender must not learn of it. */

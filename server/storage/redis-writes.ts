@@ -1,6 +1,6 @@
 /**
  * Writes to Redis: those of one user in the order of the calls, each group of them in one script that does all or
- * nothing. What is called while a group is on its way makes up the next one.
+ * nothing. What is called while a group is on its way makes up the next one, as far as it is not too much for one.
  */
 
 import { readStoreField, type Shape, storeField, type UserKeys } from './redis-keys.ts'
@@ -13,6 +13,12 @@ const ATTEMPTS = 50
 /** From this attempt on it waits a little before. */
 const PATIENT = 3
 const LONGEST_WAIT_MS = 40
+/**
+ * Keys and entries that a group writes, and characters, unless its first change alone has more. Redis serves nobody
+ * while a script runs, and a function of JavaScript takes some 100,000 arguments.
+ */
+const MOST_PARTS = 1000
+const MOST_LENGTH = 1024 * 1024
 
 /** The commands that writes need; each rejects with a StorageError. */
 export interface RedisWriter {
@@ -83,16 +89,17 @@ export class RedisWrites {
     await null
     while (queue.length > 0) {
       const purge = queue.findIndex(({ change }) => change.kind === 'purge')
-      const group = queue.splice(0, purge === -1 ? queue.length : Math.max(purge, 1))
+      const waiting = queue.splice(0, purge === -1 ? queue.length : Math.max(purge, 1))
       try {
-        const { change, resolve } = group[0]!
+        const { change, resolve } = waiting[0]!
         if (change.kind === 'purge') {
           await this.#purge(keys, change.unlessIn)
           resolve(undefined)
-        } else await this.#write(keys, group)
+        } else for (const group of groupsOf(waiting)) await this.#write(keys, group)
       } catch (error) {
-        // Those that are settled already do not mind.
-        for (const { reject } of group) reject(error)
+        // Where Redis does not answer, no group waits for another one to be given up. Those that are settled already
+        // do not mind.
+        for (const { reject } of waiting) reject(error)
       }
     }
     this.#queues.delete(keys.stores)
@@ -153,6 +160,37 @@ export class RedisWrites {
     if (attempt < PATIENT) return
     const longest = Math.min(attempt, LONGEST_WAIT_MS)
     await new Promise((resolve) => setTimeout(resolve, Math.random() * longest))
+  }
+}
+
+/** What waits, in groups that are not too much for one script. */
+function* groupsOf(waiting: readonly Waiting[]): Iterable<readonly Waiting[]> {
+  let group: Waiting[] = []
+  let [parts, length] = [0, 0]
+  for (const one of waiting) {
+    const texts = [...textsOf(one.change)]
+    const added = texts.reduce((sum, text) => sum + (text?.length ?? 0), 0)
+    if (group.length > 0 && (parts + texts.length > MOST_PARTS || length + added > MOST_LENGTH)) {
+      yield group
+      group = []
+      parts = 0
+      length = 0
+    }
+    group.push(one)
+    parts += texts.length
+    length += added
+  }
+  yield group
+}
+
+/** What a change writes, key by key and entry by entry; what an update makes is not known yet. */
+function* textsOf(change: Change): Iterable<Text> {
+  if (change.kind === 'set') yield change.text
+  else if (change.kind === 'update') yield undefined
+  else if (change.kind === 'map') for (const [, text] of change.entries) yield text
+  else if (change.kind === 'archive') {
+    for (const [, , text] of change.added) yield text
+    for (const _ of change.removed) yield undefined
   }
 }
 

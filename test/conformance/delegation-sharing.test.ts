@@ -237,6 +237,44 @@ describe('other stanzas', () => {
       expect((await answer).attrs.from).toBe(asked.jid)
     }
   })
+
+  it('an answer comes to the one that has asked, also when others have asked the same with the same id', async () => {
+    const connections = [await manager(), await manager(), await manager()]
+    const asked = await client('user0')
+    const isQuestion = (element: Element) => element.getChild('question') !== undefined
+    // From other addresses they may be answered in any order, from the same one they are in theirs.
+    for (const [addresses, order] of [
+      [
+        ['a', 'b', 'c'],
+        [1, 2, 0],
+      ],
+      [
+        ['a', 'a', 'a'],
+        [0, 1, 2],
+      ],
+      // Again, and only two of them: nothing is left of before.
+      [
+        ['a', 'a'],
+        [0, 1],
+      ],
+    ] as const) {
+      const answers: Promise<Element>[] = []
+      const questions: Element[] = []
+      for (const [index, address] of addresses.entries()) {
+        const from = `${address}@${PUBSUB}/x`
+        const question = `<question xmlns='urn:example:q' of='${index}'/>`
+        const ask = `<iq type='get' id='1' from='${from}' to='${asked.jid}'>${question}</iq>`
+        answers.push(connections[index]!.ask(ask))
+        questions.push(await asked.next(isQuestion))
+      }
+      for (const index of order) {
+        const { from } = questions[index]!.attrs
+        asked.send(`<iq type='result' id='1' to='${from}'><answer xmlns='urn:example:q' to='${index}'/></iq>`)
+      }
+      const got = (await Promise.all(answers)).map((answer) => answer.getChild('answer')!.attrs.to)
+      expect(got).toEqual(addresses.map((_, index) => String(index)))
+    }
+  })
 })
 
 /** A reload's configuration, with what the harness gives at the start. */

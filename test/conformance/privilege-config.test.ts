@@ -9,6 +9,7 @@ import { configFromObject, loadConfigFile, type ServerOptions } from '../../serv
 import { connectComponent, login, type TestStream } from '../shared/client.ts'
 import { componentSettled, conditionOf } from '../shared/delegation.ts'
 import {
+  endlessAccounts,
   forwardedAnswer,
   HOST,
   innerIq,
@@ -251,6 +252,20 @@ describe('reloading', () => {
     await reload(server, options({ [PUBSUB]: { presence: 'none' } }))
     await reload(server, options({ [PUBSUB]: { presence: 'managed_entity' } }))
     await pubsub.named('presence')
+  })
+
+  it('§8: who is being told what was before is told no more when that is taken back, and by one at a time', async () => {
+    const server = await start(options({ [PUBSUB]: { roster: 'get', presence: 'roster' } }))
+    const readers = endlessAccounts(server)
+    await connect(server)
+    await expect.poll(() => readers.underWay).toBe(1)
+    await reload(server, options({}))
+    await expect.poll(() => readers.underWay).toBe(0)
+    await reload(server, options({ [PUBSUB]: { roster: 'get', presence: 'roster' } }))
+    await expect.poll(() => readers.underWay).toBe(1)
+    await server.server.modules.reload('privilege')
+    await expect.poll(() => readers.begun).toBe(3)
+    await expect.poll(() => readers.underWay).toBe(1)
   })
 
   it('the plugin loaded anew on the host or the component finds who is connected', async () => {

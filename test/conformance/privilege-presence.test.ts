@@ -6,6 +6,7 @@ import { connectComponent, login, type TestStream } from '../shared/client.ts'
 import { componentSettled } from '../shared/delegation.ts'
 import {
   befriend,
+  endlessAccounts,
   HOST,
   isAdvertisement,
   JULIET,
@@ -201,6 +202,27 @@ describe('XEP-0356 §7.1, §7.3: presence of accounts', () => {
 })
 
 describe('XEP-0356 §7.4: presence of contacts', () => {
+  it('§8: an account that comes and goes is told by one at a time, and by none while it is away', async () => {
+    const server = await startServer(
+      {
+        modules_enabled: PLUGINS,
+        virtualHosts: { [HOST]: { privileged_entities: { [NURSE]: { roster: 'get', presence: 'roster' } } } },
+      },
+      [JULIET, NURSE],
+    )
+    endings.push(() => server.stop())
+    const readers = endlessAccounts(server)
+    const nurse = await user(server, `${NURSE}/kitchen`)
+    await expect.poll(() => readers.underWay).toBe(1)
+    for (let i = 0; i < 5; i++) {
+      nurse.send("<presence type='unavailable'/><presence/>")
+      await nurse.settled()
+    }
+    await expect.poll(() => readers.underWay).toBe(1)
+    nurse.send("<presence type='unavailable'/>")
+    await expect.poll(() => readers.underWay).toBe(0)
+  })
+
   const ROSTER = { roster: 'get', presence: 'roster' }
 
   it('of contacts on other hosts, beginning, changes and end, each once', async () => {

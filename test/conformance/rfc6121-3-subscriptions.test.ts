@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Element } from '@xmpp/xml'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { StoredRoster } from '../../plugins/roster/roster.ts'
 import { connectComponent, type TestStream } from '../shared/client.ts'
 import {
   enter,
@@ -140,6 +141,27 @@ describeStored('3.1 requesting a subscription', (lasting) => {
     await connect(`${JULIET}/three`)
     await all(rooms)
     expect(rooms.received.filter(isOf('subscribe'))).toEqual([])
+  })
+
+  it('3.1.2 who is of this server is asked again, too; what only one of the two rosters has comes into the other', async () => {
+    const store = server.server.storage.openKeyval<StoredRoster>(HOST, 'roster')
+    const asks = (jid: string) => ({ jid, subscription: 'none', ask: true }) as const
+    await store.set('juliet', { items: [asks(ROMEO), asks(NURSE)], requests: [] })
+    await store.set('nurse', { items: [{ jid: JULIET, subscription: 'from' }], requests: [] })
+    const romeo = await connect(ROMEO)
+    const juliet = await connect(`${JULIET}/one`)
+    await romeo.next(isOf('subscribe'))
+    expect((await juliet.next(isOf('subscribed'))).attrs.from).toBe(NURSE)
+    await all(romeo, juliet)
+    expect(stateIn(await getItem(juliet, NURSE))).toBe('to')
+    // Who has the request does nothing with it.
+    await connect(`${JULIET}/two`)
+    await all(romeo, juliet)
+    expect(romeo.received.filter(isOf('subscribe'))).toEqual([])
+    sendPresence(romeo, 'subscribed', JULIET)
+    await all(romeo, juliet)
+    expect(stateIn(await getItem(juliet, ROMEO))).toBe('to')
+    expect(stateIn(await getItem(romeo, JULIET))).toBe('from')
   })
 
   it('3.1.3 nobody is approved without being asked; the request goes to available resources, and only those', async () => {

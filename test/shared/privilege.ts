@@ -121,6 +121,24 @@ export async function nothingFor(stream: TestStream, fits: (element: Element) =>
   expect(stream.received.filter(fits).map(String)).toEqual([])
 }
 
+/** Makes the list of a host's accounts one without an end, and counts those who have begun and who still go through it. */
+export function endlessAccounts(server: TestServer): { readonly begun: number; readonly underWay: number } {
+  const readers = { begun: 0, underWay: 0 }
+  server.server.hosts.get(HOST)!.users!.list = async function* () {
+    readers.begun++
+    readers.underWay++
+    try {
+      for (;;) {
+        yield 'juliet'
+        await new Promise(setImmediate)
+      }
+    } finally {
+      readers.underWay--
+    }
+  }
+  return readers
+}
+
 /** Makes two accounts see each other. */
 export async function befriend(one: TestStream, other: TestStream): Promise<void> {
   const bare = (stream: TestStream) => stream.jid.split('/')[0]!

@@ -62,6 +62,21 @@ it('preferences that were changed while they were read are not taken back', asyn
   expect(all.get('juliet')!.default).toBe('never')
 })
 
+it('preferences that were stored though that failed are read again', async () => {
+  const { store, letGo } = slowStore<Preferences>()
+  const all = new AllPreferences(store, () => 'always')
+  await all.set('juliet', { default: 'always', always: [], never: [] })
+  const { set } = store
+  store.set = async (user, preferences) => {
+    await set(user, preferences)
+    throw new Error('no answer')
+  }
+  await expect(all.set('juliet', { default: 'never', always: [], never: [] })).rejects.toThrow('no answer')
+  const read = all.read('juliet')
+  letGo()
+  expect((await read).default).toBe('never')
+})
+
 it('of what two processes change at a time, what is stored at last counts', async () => {
   const { store, letGo, waiting } = slowStore<StoredList>()
   const lists = new BlockLists(host, store)

@@ -5,7 +5,7 @@ import type { Contact, RosterItem } from '../../plugins/roster/index.ts'
 import { Pairs } from '../../plugins/roster/pairs.ts'
 import { Roster, type StoredRoster } from '../../plugins/roster/roster.ts'
 import { Rosters } from '../../plugins/roster/rosters.ts'
-import type { Host, KeyvalStore, Stanza } from '../../server/index.ts'
+import { type Host, type KeyvalStore, type Stanza, StanzaError } from '../../server/index.ts'
 import { openStorage } from '../../server/storage/index.ts'
 
 interface FakeSession {
@@ -269,6 +269,40 @@ describe('changes', () => {
     expect([...rosters.kept('juliet')!.items.keys()]).toEqual(['a@b'])
     store.update = update
     expect(await put('juliet', 'c@d')).toBe(true)
+  })
+
+  it('that are made though their write fails count, also if the store can not be read then', async () => {
+    bind('juliet', 'x')
+    const { get, update } = store
+    for (const isRead of [true, false]) {
+      await put('juliet', 'a@b', { subscription: 'both' })
+      store.update = async (user, change) => {
+        await update(user, change)
+        if (!isRead) store.get = () => Promise.reject(new Error('no answer'))
+        throw new Error('no answer')
+      }
+      const removed = rosters.change('juliet', 'a@b', { edit: () => ({}) })
+      await expect(removed).rejects.toThrow('no answer')
+      expect(rosters.kept('juliet')?.items.size).toBe(isRead ? 0 : undefined)
+      Object.assign(store, { get, update })
+      expect((await rosters.read('juliet')).items.size).toBe(0)
+    }
+  })
+
+  it('that are refused for what is stored show that from then on', async () => {
+    bind('juliet', 'x')
+    const full = () => {
+      throw new StanzaError('resource-constraint', 'full')
+    }
+    for (const refuse of [() => undefined, full]) {
+      await put('juliet', 'a@b', { subscription: 'both' })
+      await store.set('juliet', undefined)
+      const change = rosters.change('juliet', 'a@b', {
+        edit: ({ item }) => (item === undefined ? refuse() : {}),
+      })
+      expect(await change.catch(({ message }) => message)).toBe(refuse === full ? 'full' : false)
+      expect(rosters.kept('juliet')!.items.size).toBe(0)
+    }
   })
 })
 
