@@ -73,16 +73,19 @@ export default definePlugin({
 function leaving(module: Module, lists: BlockLists, { origin, stanza, toSelf }: StanzaEvent): unknown {
   const { to, type } = stanza.attrs
   const session = origin as StreamSession
+  const { username } = session
+  // The host itself, for which a component speaks (XEP-0356 §5.1), blocks nobody.
+  if (username === undefined) return undefined
   // Contacts are told of it without being looked at one by one: it has to be known who is not to be.
   if (to === undefined && type === undefined && stanza.name === 'presence') {
-    if (lists.lastKnown(session.username!) !== undefined) return undefined
-    return lists.read(session.username!).then(() => module.server.router.process(origin, stanza))
+    if (lists.lastKnown(username) !== undefined) return undefined
+    return lists.read(username).then(() => module.server.router.process(origin, stanza))
   }
   if (to === undefined || toSelf || bareOf(to) === session.bareJid) return undefined
-  const list = lists.get(session.username!)
+  const list = lists.get(username)
   // It could not be read when the session was bound.
   if (list === undefined) {
-    return lists.read(session.username!).then(() => module.server.router.process(origin, stanza))
+    return lists.read(username).then(() => module.server.router.process(origin, stanza))
   }
   if (!blocks(list, to)) return undefined
   if (mayAnswerWithError(stanza)) {

@@ -20,13 +20,25 @@ export function isCopied(stanza: Stanza, direction: 'sent' | 'received'): boolea
   const { type = 'normal' } = stanza.attrs
   if (type !== 'chat' && type !== 'normal' && type !== 'error') return false
   const { inner } = stanza
+  // A reference in a namespace stands for a character that is not seen in the text.
+  const isWrittenOtherwise = inner.includes('&#')
   // The tree is not built for most messages.
-  if (inner.includes(NS_CARBONS) || inner.includes(NS_HINTS) || inner.includes(NS_MUC_USER)) {
+  if (
+    isWrittenOtherwise ||
+    inner.includes(NS_CARBONS) ||
+    inner.includes(NS_HINTS) ||
+    inner.includes(NS_MUC_USER)
+  ) {
     if (isExcluded(stanza, direction)) return false
   }
   // §6.1: errors are answers to what was copied.
   if (type !== 'normal') return true
-  if (!inner.includes('body') && !CONVERSATION.some((namespace) => inner.includes(namespace))) return false
+  if (
+    !isWrittenOtherwise &&
+    !inner.includes('body') &&
+    !CONVERSATION.some((namespace) => inner.includes(namespace))
+  )
+    return false
   const copy = stanza.clone()
   if (copy.getChild('body', NS_CLIENT) !== undefined) return true
   return copy.getChildElements().some((child) => CONVERSATION.includes(child.getNS() ?? ''))

@@ -99,12 +99,14 @@ export default definePlugin({
 
     const sent = ({ origin, stanza }: StanzaEvent): undefined => {
       const session = origin as StreamSession
+      // The host itself, for which a component speaks, has no resources.
+      if (session.username === undefined) return undefined
       // Most accounts have one resource.
       if (isAlone(host, session) || !isCopied(stanza, 'sent')) return undefined
       const { fullJid, username } = session
       const text = copied(stanza, idIn(session, sentIds.get(stanza)))
       copyEverywhere({
-        username: username!,
+        username,
         direction: 'sent',
         type: stanza.attrs.type,
         text,

@@ -26,8 +26,10 @@ type Entry = ArchiveEntry<KeptStanza>
 const LONGEST_PAGE = 1 << 20
 /** Characters of what is asked for by ids, which comes as a whole. */
 const LONGEST_FOUND = 4 * LONGEST_PAGE
-/** Entries that are looked at in one turn where not all of them fit. */
-const SCANNED_AT_ONCE = 100
+/** Entries that are read at once: each may be as long as a stanza. */
+const READ_AT_ONCE = 50
+/** The same where not all of them fit, or all of them are to be in memory. */
+const SCANNED_AT_ONCE = 25
 
 interface Page {
   /** In the order of the archive. */
@@ -69,12 +71,30 @@ export async function answerQuery(
 }
 
 async function checkIds(archive: MessageArchive, username: string, query: MamQuery): Promise<void> {
-  const named = [query.afterId, query.beforeId, query.page.after, query.page.before]
-  const ids = [...named.filter((id) => id !== undefined && id !== ''), ...(query.ids ?? [])] as string[]
-  if (ids.length === 0) return
-  const found = await archive.get(username, ids)
-  if (found.length < new Set(ids).size)
-    throw new StanzaError('item-not-found', 'There is no entry with this id')
+  const { afterId, beforeId, page } = query
+  const named = new Set([afterId, beforeId, page.after, page.before].filter((id) => id !== undefined))
+  named.delete('')
+  if (named.size > 0) await entriesWith(archive, username, [...named])
+}
+
+/** @throws StanzaError `item-not-found` (as a rejection) for ids that there are not, `resource-constraint`; StorageError */
+async function entriesWith(
+  archive: MessageArchive,
+  username: string,
+  ids: readonly string[],
+): Promise<Entry[]> {
+  const entries: Entry[] = []
+  let length = 0
+  for (let at = 0; at < ids.length; at += SCANNED_AT_ONCE) {
+    const some = ids.slice(at, at + SCANNED_AT_ONCE)
+    const found = await archive.get(username, some)
+    if (found.length < some.length) throw new StanzaError('item-not-found', 'There is no entry with this id')
+    for (const { value } of found) length += value.inner.length
+    if (length > LONGEST_FOUND)
+      throw new StanzaError('resource-constraint', 'That is too much at once: ask for fewer')
+    entries.push(...found)
+  }
+  return entries
 }
 
 function rangeOf({ start, end, with: partner, afterId, beforeId, page }: MamQuery): ArchiveQuery {
@@ -99,15 +119,13 @@ async function findPage(
 ): Promise<Page> {
   const size = Math.min(query.page.max ?? most, most)
   if (query.ids !== undefined) {
-    const found = await archive.get(username, [...new Set(query.ids)])
-    if (found.reduce((length, { value }) => length + value.inner.length, 0) > LONGEST_FOUND)
-      throw new StanzaError('resource-constraint', 'That is too much at once: ask for fewer')
+    const found = await entriesWith(archive, username, [...new Set(query.ids)])
     return { entries: found.sort((a, b) => (a.id < b.id ? -1 : 1)), complete: true }
   }
   const backwards = query.page.before !== undefined
   const entries: Entry[] = []
   // What is looked at does not depend on how few are asked for: an archive is long.
-  const atOnce = query.fullWith === undefined ? Math.max(size, 1) : Math.max(size, SCANNED_AT_ONCE)
+  const atOnce = query.fullWith === undefined ? Math.min(Math.max(size, 1), READ_AT_ONCE) : SCANNED_AT_ONCE
   let length = 0
   const isFull = () => entries.length === size || length >= LONGEST_PAGE
   let range = rangeOf(query)
@@ -122,7 +140,8 @@ async function findPage(
     if (!page.more) return ordered(entries, backwards, true)
     // Only those of one full JID are looked for further on.
     if (isFull() && query.fullWith === undefined) return ordered(entries, backwards, false)
-    const last = page.entries.at(-1)!.id
+    // Entries that were removed at this very moment are not in the page.
+    const { last } = page
     range = backwards ? { ...range, before: last } : { ...range, after: last }
     // Everybody else has a turn: the storage may answer at once.
     await nextTurn()

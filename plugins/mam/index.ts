@@ -26,6 +26,7 @@ import {
 } from '../../server/index.ts'
 import type { Rosters } from '../roster/index.ts'
 import { answerQuery, type MessageArchive } from './answers.ts'
+import { removeExpired } from './expiry.ts'
 import {
   AllPreferences,
   type Policy,
@@ -43,6 +44,10 @@ const BEFORE_DELIVERY = 10
 const AFTER_OFFLINE = -2
 /** Writes of one sender that are under way before it has to wait. */
 const MOST_WRITING = 50
+/** Characters of messages of all components that are being written, before those who send more have to wait, too. */
+const MOST_CHARACTERS = 1 << 23
+/** Characters that stand for what a message takes besides its content. */
+const OVERHEAD = 1000
 /** Milliseconds that other processes have to hear of new preferences. */
 const OTHERS_MS = 2000
 
@@ -53,7 +58,7 @@ const options = {
   }),
   archive_cleanup_interval: option({
     schema: kinds.period(1).default(86_400),
-    description: 'How often messages that have expired are looked for.',
+    description: 'How often messages that have expired are looked for, and first a minute after the start.',
   }),
   default_archive_policy: option({
     schema: kinds
@@ -107,7 +112,7 @@ export default definePlugin({
 
     serveQueries(module, archive)
     servePreferences(module, preferences)
-    module.every(module.options.archive_cleanup_interval, () => purge(module, archive))
+    removeExpired(module, archive)
   },
 })
 
@@ -123,6 +128,8 @@ class Recorder {
   private readonly sentIds: WeakMap<Stanza, string>
   /** Messages that were received here: whether they are in the archive, once that is known. */
   private readonly written = new WeakMap<Stanza, Promise<boolean>>()
+  /** Characters of messages of components that are being written. */
+  private writing = 0
 
   constructor(module: MamModule, archive: MessageArchive, preferences: AllPreferences, rosters: Rosters) {
     this.module = module
@@ -134,14 +141,16 @@ class Recorder {
 
   sent({ origin, stanza }: StanzaEvent): unknown {
     const { bareJid, username } = origin as StreamSession
+    // Nobody has an archive of what the host itself says (XEP-0356 §5.1).
+    if (username === undefined) return undefined
     const to = stanza.attrs.to ?? bareJid!
     // What one sends to oneself is archived when it is received.
     if (bareOf(to) === bareJid) return undefined
     withoutForgedIds(stanza, bareJid!)
     if (!isArchived(stanza, true)) return undefined
     const again = () => this.module.server.router.process(origin, stanza)
-    return this.decide(stanza, username!, to, again, () => {
-      this.sentIds.set(stanza, this.write(origin, stanza, username!, to).id)
+    return this.decide(stanza, username, to, again, () => {
+      this.sentIds.set(stanza, this.write(origin, stanza, username, to).id)
     })
   }
 
@@ -152,6 +161,8 @@ class Recorder {
     if (username === undefined || this.module.server.cluster?.returned.has(stanza)) return undefined
     withoutForgedIds(stanza, bareOf(to))
     if (!isArchived(stanza, false)) return undefined
+    // RFC 6120 §10.3.1: without one it is for the sender's account. It may have to be put on its way once more.
+    stanza.attrs.to = to
     const from = stanza.attrs.from ?? ''
     const again = () => this.module.server.router.arrive(origin, stanza)
     return this.decide(stanza, username, from, again, () => {
@@ -217,35 +228,45 @@ class Recorder {
   ): { id: string; written: Promise<boolean> } {
     const when = Date.now()
     const id = newArchiveId(when)
-    const writing = this.archive.append(username, keepStanza(stanza), when, bareOf(partner), id)
+    const kept = keepStanza(stanza)
+    const writing = this.archive.append(username, kept, when, bareOf(partner), id)
+    // Not who a component speaks for: that counts nothing.
+    const isClient = origin.type === 'c2s' && origin.begin !== undefined
+    const size = isClient ? 0 : kept.inner.length + OVERHEAD
+    this.writing += size
+    const ended = () => {
+      this.writing -= size
+      origin.end?.(writing)
+    }
     const done = writing.then(
       () => {
-        origin.end?.(writing)
+        ended()
         return true
       },
       (error: unknown) => {
-        origin.end?.(writing)
+        ended()
         this.module.host.log.error('a message could not be archived', { user: username, error })
         return false
       },
     )
     // It is delivered meanwhile, but nothing tells the sender before that it was.
     const count = origin.begin?.(writing) ?? 0
-    // Who sends more than can be written waits; a component, on which many depend, does not.
-    if (count > MOST_WRITING && origin.type === 'c2s') origin.hold?.(done)
+    // Who sends more than can be written waits; a component, on which many depend, not before memory is at stake.
+    if (isClient ? count > MOST_WRITING : this.writing > MOST_CHARACTERS) origin.hold?.(done)
     return { id, written: done }
   }
 }
 
 function hasId(stanza: Stanza, bare: string): boolean {
-  if (!stanza.inner.includes(NS_STANZA_ID)) return false
+  if (!stanza.inner.includes('stanza-id')) return false
   const copy = stanza.clone()
   return copy.getChildren('stanza-id', NS_STANZA_ID).some(({ attrs }) => attrs.by === bare)
 }
 
 /** XEP-0359 §5: nobody else gives ids in the account's name, however it is written. */
 function withoutForgedIds(stanza: Stanza, bare: string): void {
-  if (!stanza.inner.includes(NS_STANZA_ID)) return
+  // A namespace may be written with references, a name may not.
+  if (!stanza.inner.includes('stanza-id')) return
   stanza.children = stanza.children.filter(
     (child) =>
       typeof child !== 'object' ||
@@ -307,14 +328,4 @@ function servePreferences(module: MamModule, preferences: AllPreferences): void 
     origin.send(reply(stanza, preferencesElement(wanted)))
     return true
   })
-}
-
-/** Removes what has expired, one account after the other. */
-async function purge(module: MamModule, archive: MessageArchive): Promise<void> {
-  const seconds = module.options.archive_expires_after
-  if (!Number.isFinite(seconds)) return
-  const end = Date.now() - seconds * 1000
-  let removed = 0
-  for await (const username of archive.users()) removed += await archive.delete(username, { end })
-  module.log.debug('messages that have expired were removed from the archive', { removed })
 }

@@ -27,10 +27,9 @@ export function isArchived(stanza: Stanza, isSent: boolean): boolean {
   if (type === 'headline' || type === 'groupchat') return false
   if (type === 'error') return !isSent
   const { inner } = stanza
-  const hinted = inner.includes(NS_HINTS)
-  // The tree is not built for most messages.
   const copy = stanza.clone()
-  if (hinted) {
+  // By the names of the hints: a namespace may be written with references, a name may not.
+  if (inner.includes('store')) {
     if (copy.getChild('no-store', NS_HINTS) ?? copy.getChild('no-permanent-store', NS_HINTS)) return false
     if (copy.getChild('store', NS_HINTS) !== undefined) return true
   }

@@ -110,14 +110,18 @@ async function* writeMessages(
   xmlns: string | undefined,
   write: (entry: ArchiveEntry<KeptStanza>) => string,
 ): AsyncGenerator<string> {
-  let last: string | undefined
+  let after: string | undefined
+  let isOpen = false
   for (;;) {
-    const { entries, more } = await store.find(username, { after: last }, PAGE)
-    if (entries.length > 0 && last === undefined) yield opening(name, { xmlns })
-    if (entries.length > 0) yield entries.map((entry) => `${write(entry)}\n`).join('')
-    last = entries.at(-1)?.id ?? last
+    const { entries, last, more } = await store.find(username, { after }, PAGE)
+    if (entries.length > 0) {
+      if (!isOpen) yield opening(name, { xmlns })
+      isOpen = true
+      yield entries.map((entry) => `${write(entry)}\n`).join('')
+    }
+    after = last
     if (more) continue
-    if (last !== undefined) yield `</${name}>\n`
+    if (isOpen) yield `</${name}>\n`
     return
   }
 }

@@ -14,8 +14,8 @@ import type { WriteQueue } from './write-queue.ts'
 
 type User = string | null
 
-/** Entries that are removed in one transaction. */
-const BATCH = 200
+/** Entries that are removed in one transaction, which reads them: each may be as long as a stanza. */
+const BATCH = 50
 
 /** What an archive needs of its driver. */
 export interface ArchiveAccess {
@@ -92,7 +92,8 @@ export function lmdbArchive<T>(access: ArchiveAccess, host: string, store: strin
     async find(user, query, limit, reverse) {
       return access.read((db) => {
         const ids = idsOf(db, user, query, limit + 1, reverse)
-        return { entries: entriesWith(db, user, ids.slice(0, limit)), more: ids.length > limit }
+        const page = ids.slice(0, limit)
+        return { entries: entriesWith(db, user, page), last: page.at(-1), more: ids.length > limit }
       })
     },
     async get(user, ids) {

@@ -51,7 +51,8 @@ export function memoryArchive<T>(
       check(user)
       const found = matching(user, query)
       if (reverse) found.reverse()
-      return { entries: found.slice(0, limit).map(opened<T>), more: found.length > limit }
+      const page = found.slice(0, limit)
+      return { entries: page.map(opened<T>), last: page.at(-1)?.id, more: found.length > limit }
     },
     async get(user, ids) {
       check(user)

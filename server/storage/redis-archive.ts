@@ -9,8 +9,8 @@ import { checkName, decodeValue, encodeValue } from './values.ts'
 
 type User = string | null
 
-/** Entries that are removed by one script. */
-const BATCH = 500
+/** Entries that are removed by one script, and read before: each may be as long as a stanza. */
+const BATCH = 50
 
 /** What an archive needs of its driver. */
 export interface ArchiveAccess {
@@ -72,7 +72,8 @@ export function redisArchive<T>(access: ArchiveAccess, store: string): ArchiveSt
     },
     async find(user, query, limit, reverse) {
       const ids = await idsOf(user, query, limit + 1, reverse)
-      return { entries: await entriesWith(user, ids.slice(0, limit)), more: ids.length > limit }
+      const page = ids.slice(0, limit)
+      return { entries: await entriesWith(user, page), last: page.at(-1), more: ids.length > limit }
     },
     get: entriesWith,
     async count(user, query) {

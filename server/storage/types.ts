@@ -64,6 +64,11 @@ export interface ArchiveQuery {
 /** A page of an archive. */
 export interface ArchivePage<T> {
   readonly entries: readonly ArchiveEntry<T>[]
+  /**
+   * The id from which the next page goes on; undefined if nothing was found. With Redis its entry, and others, may be
+   * missing: they were removed meanwhile.
+   */
+  readonly last: string | undefined
   /** Whether the query has more, beyond these. */
   readonly more: boolean
 }

@@ -4,7 +4,7 @@ import type { Element } from '@xmpp/xml'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import type { KeptStanza, ServerOptions } from '../../server/index.ts'
 import { ChosenStorage } from '../../server/storage/chosen.ts'
-import type { ArchiveStore } from '../../server/storage/index.ts'
+import { type ArchiveStore, StorageError } from '../../server/storage/index.ts'
 import { connectComponent, login, type TestStream } from '../shared/client.ts'
 import { startServer, type TestServer, USUAL_PLUGINS } from '../shared/server.ts'
 import { ALL_STORAGES, describeStoredIn } from '../shared/server-storages.ts'
@@ -206,6 +206,58 @@ describeStoredIn(ALL_STORAGES, 'archive_expires_after', () => {
       const users: string[] = []
       for await (const user of archive.users()) users.push(user)
       expect(users.sort()).toEqual(['juliet', 'romeo'])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it('it is looked for soon after the start: a server that is restarted daily never gets to a day', async () => {
+    await stop()
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    try {
+      await start({ modules_enabled: [...USUAL_PLUGINS, 'mam'], archive_expires_after: 86_400 })
+      await say(romeo, JULIET, 'new')
+      const archive = server.server.storage.openArchive<KeptStanza>(HOST, 'archive')
+      const [entry] = (await archive.find('juliet', {}, 1)).entries
+      await archive.append('juliet', entry!.value, Date.now() - 2 * 86_400_000, ROMEO)
+      vi.advanceTimersByTime(62_000)
+      await expect.poll(() => archive.count('juliet', {})).toBe(1)
+      expect((await query(juliet)).messages).toEqual(['new'])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it('an archive that can not be read keeps no other one from being looked at', async () => {
+    await stop()
+    const open = ChosenStorage.prototype.openArchive
+    const opening = vi.spyOn(ChosenStorage.prototype, 'openArchive').mockImplementation(function <T>(
+      this: ChosenStorage,
+      ...names: [string, string]
+    ): ArchiveStore<T> {
+      const archive = open.call(this, ...names) as ArchiveStore<T>
+      const unreadable = Promise.reject(new StorageError('unavailable', 'Redis did not answer in time'))
+      unreadable.catch(() => {})
+      return {
+        ...archive,
+        delete: (username, range) => (username === 'juliet' ? unreadable : archive.delete(username, range)),
+      }
+    })
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    try {
+      const modules_enabled = [...USUAL_PLUGINS, 'mam']
+      await start({ modules_enabled, archive_expires_after: 86_400, archive_cleanup_interval: 10 })
+      opening.mockRestore()
+      const archive = server.server.storage.openArchive<KeptStanza>(HOST, 'archive')
+      const value = { name: 'message', attrs: { from: ROMEO }, inner: '<body>x</body>' }
+      const old = Date.now() - 2 * 86_400_000
+      // In whatever order they are looked at.
+      for (const user of ['benvolio', 'juliet', 'nurse']) await archive.append(user, value, old, ROMEO)
+      vi.advanceTimersByTime(11_000)
+      await expect.poll(() => archive.count('benvolio', {})).toBe(0)
+      await expect.poll(() => archive.count('nurse', {})).toBe(0)
+      expect(await server.logged('still in some archives')).toContain('did not answer in time')
+      expect(await archive.count('juliet', {})).toBe(1)
     } finally {
       vi.useRealTimers()
     }

@@ -127,6 +127,16 @@ describe('carbons', () => {
     expect((await got(chamber)).sort()).toEqual(copies.sort())
   })
 
+  it('§6, §9: also where a namespace is written with references', async () => {
+    const to = `${JULIET}/balcony`
+    say(romeo, to, `<body>x</body><private xmlns='urn:xmpp:carbons&#58;2'/>`)
+    say(romeo, to, `<body>x</body><h:no-copy xmlns:h='urn:xmpp&#x3a;hints'/>`)
+    say(balcony, ROMEO, `<body>x</body><private xmlns='urn:xmpp:carbons&#58;2'/>`)
+    expect(await got(chamber)).toEqual([])
+    say(romeo, to, `<received xmlns='urn:xmpp&#58;receipts' id='x'/>`, 'normal')
+    expect(await got(chamber)).toEqual([`received m${ids}`])
+  })
+
   it('RFC 6121 §8.5.3.2.1: nobody gets a copy of what is refused', async () => {
     say(romeo, `${JULIET}/gone`, '<body>x</body>', 'normal')
     expect((await romeo.withId(`m${ids}`)).attrs.type).toBe('error')

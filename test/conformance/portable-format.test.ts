@@ -223,6 +223,27 @@ describe('XEP-0227 §3.4: what clients have kept of a roster (RFC 6121 §2.6)', 
     })
   })
 
+  it('what was removed of an archive while it was read is not there, and the rest follows', async () => {
+    const storage = openStorage('memory', { path: '' })
+    await importText(storage, document(`<user name='juliet'>${KEYS}</user>`))
+    const archive = storage.openArchive<KeptStanza>('capulet.lit', 'archive')
+    for (let i = 0; i < 250; i++) {
+      const value = { name: 'message', attrs: { id: `m${i}` }, inner: '<body>x</body>' }
+      await archive.append('juliet', value, i, 'romeo@montague.lit')
+    }
+    const open = storage.openArchive.bind(storage)
+    storage.openArchive = (...names) => ({
+      ...open(...names),
+      find: async (user, query, ...rest) => {
+        const page = await open<never>(...names).find(user, query, ...rest)
+        return query.after === undefined ? { ...page, entries: [] } : page
+      },
+    })
+    const messages = (await exportText(storage)).match(/ id='m\d+'/g)
+    expect(messages).toEqual(Array.from({ length: 50 }, (_, i) => ` id='m${200 + i}'`))
+    await storage.close()
+  })
+
   it('a roster of the plugin goes on where it was', async () => {
     const [from, to] = [openStorage('memory', { path: '' }), openStorage('memory', { path: '' })]
     const roster = Roster.decode(undefined)

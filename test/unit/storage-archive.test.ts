@@ -28,12 +28,12 @@ async function valuesOf(store: ArchiveStore<number>, query: ArchiveQuery, size =
   const values: number[] = []
   let rest = query
   for (;;) {
-    const { entries, more } = await store.find('juliet', rest, size, reverse)
+    const { entries, last, more } = await store.find('juliet', rest, size, reverse)
     expect(entries.length).toBeLessThanOrEqual(size)
+    expect(last).toBe(entries.at(-1)?.id)
     values.push(...entries.map(({ value }) => value))
     if (!more) return values
-    const { id } = entries.at(-1)!
-    rest = reverse ? { ...rest, before: id } : { ...rest, after: id }
+    rest = reverse ? { ...rest, before: last } : { ...rest, after: last }
   }
 }
 

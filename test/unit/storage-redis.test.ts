@@ -114,6 +114,30 @@ describePeer('one Redis', redisAvailable(), () => {
     expect(Object.keys(await calls()).filter((name) => /^(keys|scan|flush.*|sort)$/.test(name))).toEqual([])
   })
 
+  it('a page of an archive that Redis has lost says from where to go on', async () => {
+    const storage = await open({ url: peer.redis.url })
+    const archive = storage.openArchive<number>(HOST, 'archive')
+    const ids: string[] = []
+    for (let i = 0; i < 5; i++) ids.push(await archive.append('juliet', i, i, 'nurse'))
+    const entries = (await keys()).find((key) => key.includes(':archive:juliet@'))!
+    await peer.redis.cli('hdel', entries, ids[0]!, ids[1]!)
+    expect(await archive.find('juliet', {}, 2)).toEqual({ entries: [], last: ids[1], more: true })
+    const next = await archive.find('juliet', { after: ids[1] }, 2)
+    expect([next.entries.map(({ value }) => value), next.last]).toEqual([[2, 3], ids[3]])
+    await peer.redis.cli('del', entries)
+    const lost = { entries: [], last: ids[3], more: true }
+    expect(await archive.find('juliet', { with: 'nurse' }, 2, true)).toEqual(lost)
+  })
+
+  it('reads no more than some entries of an archive at once to remove them', async () => {
+    const storage = await open({ url: peer.redis.url })
+    const archive = storage.openArchive<number>(HOST, 'archive')
+    await Promise.all(Array.from({ length: 120 }, (_, i) => archive.append('juliet', i, i, 'nurse')))
+    await peer.redis.cli('config', 'resetstat')
+    expect(await archive.delete('juliet', {})).toBe(120)
+    expect((await calls())['hmget']).toBe(3)
+  })
+
   it('leaves nothing of a user who is purged, and of values that are removed', async () => {
     const storage = await open({ url: peer.redis.url })
     const keyval = storage.openKeyval<number>(HOST, 'test')
