@@ -87,13 +87,17 @@ export class Offers {
     if (!secure && options.c2s_require_encryption) return []
     const disabled = [...options.disable_sasl_mechanisms]
     if (!secure) disabled.push(...(options.insecure_sasl_mechanisms ?? []))
+    const without = (hashes: readonly ScramHash[]) =>
+      availableMechanisms({
+        channelBindings,
+        plainAllowed: secure || options.allow_unencrypted_plain_auth,
+        disabled: [...disabled, ...hashes.flatMap((hash) => [`SCRAM-${hash}`, `SCRAM-${hash}-PLUS`])],
+      })
     // A client takes the best that is offered, and accounts of another server may have no keys for that.
-    const lacking = ['SHA-256', 'SHA-1'].find((hash) => this.missing?.has(hash as ScramHash))
-    if (lacking !== undefined) disabled.push(`SCRAM-${lacking}`, `SCRAM-${lacking}-PLUS`)
-    return availableMechanisms({
-      channelBindings,
-      plainAllowed: secure || options.allow_unencrypted_plain_auth,
-      disabled,
-    })
+    const lacking = (['SHA-256', 'SHA-1'] as const).filter((hash) => this.missing?.has(hash))
+    const names = without(lacking)
+    // Where some have only the one and some only the other, PLAIN is for all, and makes the keys that they lack.
+    // Without TLS no client is made to send its password.
+    return lacking.length < 2 || (secure && names.length > 0) ? names : without(lacking.slice(0, 1))
   }
 }

@@ -152,7 +152,10 @@ async function create(users: Users, account: Account, password: string): Promise
   try {
     await users.create(account.username, password)
   } catch (error) {
-    if ((error as UserError).code === 'exists') throw alreadyThere(account)
+    if ((error as UserError).code === 'exists')
+      throw (await users.read(account.username))?.disabled === undefined
+        ? alreadyThere(account)
+        : isRemoved(account)
     throw error
   }
   console.log(`${account.jid} is added.`)

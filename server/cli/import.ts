@@ -6,7 +6,8 @@ import * as z from 'zod'
 import { Users } from '../auth/users.ts'
 import { type Config, coreOptions, readOption } from '../config/index.ts'
 import { escapeUnsafe } from '../log-text.ts'
-import { AtWork, type ImportCounts, Importer, type ImportHost } from '../migration/importer.ts'
+import { AtWork } from '../migration/import-mark.ts'
+import { type ImportCounts, Importer, type ImportHost } from '../migration/importer.ts'
 import { DataError, type Part, placeText } from '../migration/parts.ts'
 import { readPortable } from '../migration/portable-reader.ts'
 import { countProsodyAccounts, readProsody } from '../migration/prosody.ts'
@@ -61,16 +62,17 @@ export async function importAccounts(
   const folder = dataPathOf(config)
   const isNew =
     moved.hosts.some((host) => storageKindOf(config, host, 'accounts') === 'internal') && !existsSync(folder)
-  // To look needs no storage where there is none yet.
+  const open = () => openStoragesOf(config, moved.hosts)
+  // To look needs no storage where there is none yet. Only the first time as somebody else: later on, files of the
+  // source are opened meanwhile, which the owner of the data folder may not be able to read.
   const storage =
     command.dryRun && isNew
       ? openStorage('memory', { path: folder })
-      : await RenewedStorage.open(() => asOwnerOf(folder, () => openStoragesOf(config, moved.hosts)))
+      : await RenewedStorage.open(open, () => asOwnerOf(folder, open))
   try {
     return await new ImportRun(config, moved, command, storage).run()
   } catch (error) {
-    if (error instanceof AtWork)
-      throw new CommandError(`${error.message}; wait for its end, or end it, and import again`)
+    if (error instanceof AtWork) throw new CommandError(escapeUnsafe(error.message))
     throw error
   } finally {
     await storage.close()

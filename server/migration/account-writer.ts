@@ -15,10 +15,10 @@ import {
 import { type ImportedRecord, preparePassword, UserError } from '../auth/users.ts'
 import type { KeptStanza } from '../stanza/kept.ts'
 import { isArchiveId, newArchiveId, whenOf } from '../storage/archive.ts'
+import { ownMark, RENEWED_AFTER_MS } from './import-mark.ts'
 import type { ImportHost } from './importer.ts'
 import { type AccountPart, ContentError, type Place } from './parts.ts'
 import type {
-  ImportMark,
   StoredBlockList,
   StoredContact,
   StoredPreferences,
@@ -40,7 +40,6 @@ export interface AccountWriterOptions {
   readonly place: Place
   readonly dry: boolean
   readonly iterations: number
-  readonly mark: ImportMark
   /** Removes the account that is there. */
   readonly remove: (() => Promise<void>) | undefined
 }
@@ -67,6 +66,8 @@ export class AccountWriter {
   readonly notes: string[] = []
   private readonly options: AccountWriterOptions
   private begun: Promise<void> | undefined
+  /** Milliseconds since 1970, of its mark. */
+  private marked = 0
   private entries: Entry[] = []
   private entrySize = 0
   private password: string | undefined
@@ -113,14 +114,15 @@ export class AccountWriter {
         // Two addresses that are one here.
         if (this.contacts.has(part.contact.jid)) this.isOtherRoster = true
         this.contacts.set(part.contact.jid, part.contact)
-        this.size += 200
+        this.size += 200 + (part.contact.name?.length ?? 0) + lengthOf(part.contact.groups ?? [])
         return
       case 'roster-version':
         this.version = part.version
         return
       case 'request':
         this.requests.set(part.request.from, part.request)
-        this.size += 200 + part.request.inner.length
+        this.size +=
+          200 + part.request.inner.length + lengthOf([part.request.id ?? '', part.request.lang ?? ''])
         return
       case 'vcard':
         this.vcard = part.text
@@ -188,11 +190,12 @@ export class AccountWriter {
     // Where it fits it is the id that clients know.
     const isOurs = id !== undefined && isArchiveId(id) && whenOf(id) === when
     this.entries.push({ store, stanza, when, partner, id: isOurs ? id : newArchiveId(when) })
-    const { length } = stanza.inner
+    const length = stanza.inner.length + lengthOf(Object.values(stanza.attrs))
     this.size += length
     this.entrySize += length
     if (this.entries.length >= MOST_ENTRIES || this.entrySize >= MOST_CHARACTERS) {
       await this.begin()
+      if (Date.now() - this.marked > RENEWED_AFTER_MS) await this.mark()
       await this.flush()
     }
   }
@@ -203,10 +206,15 @@ export class AccountWriter {
   }
 
   private async makeRoom(): Promise<void> {
-    const { target, username, mark, remove } = this.options
+    const { target, username, remove } = this.options
     await remove?.()
-    await target.stores.marks.set(username, mark)
+    await this.mark()
     await target.stores.clear(username)
+  }
+
+  private async mark(): Promise<void> {
+    this.marked = Date.now()
+    await this.options.target.stores.marks.set(this.options.username, ownMark())
   }
 
   private async flush(): Promise<void> {
@@ -262,6 +270,11 @@ export class AccountWriter {
   private allKeys(): Partial<Record<`SCRAM-${ScramHash}`, ScramKeys>> {
     return Object.fromEntries([...this.keys].map(([hash, keys]) => [`SCRAM-${hash}`, keys]))
   }
+}
+
+/** Characters, and what each text costs besides. */
+function lengthOf(texts: readonly string[]): number {
+  return texts.reduce((sum, text) => sum + 50 + text.length, 0)
 }
 
 /** Keys that no password fits. */

@@ -1,10 +1,11 @@
 /** Elements that are imported, as the text that stores keep: what is written there goes to clients as it stands. */
 
 import { Element } from '@xmpp/xml'
-import { NS_CLIENT } from '../stanza/namespaces.ts'
+import { NS_CLIENT, NS_XML } from '../stanza/namespaces.ts'
 import { escapeText, serialize } from '../stanza/serialize.ts'
 import { buildChildren } from '../stanza/tree.ts'
 import { CLASS, IS_NAME, IS_NAME_START } from '../stream/chars.ts'
+import { declarationFault } from '../stream/namespaces.ts'
 import { ContentError } from './parts.ts'
 
 export const NS_PIE = 'urn:xmpp:pie:0'
@@ -45,7 +46,8 @@ function isPart(name: string): boolean {
  * The text of an element, with the namespaces that it has from its parents.
  *
  * @param implied - default namespaces that it has where it will stand, too
- * @throws ContentError if a prefix is not declared
+ * @throws ContentError if a prefix is not declared, or as none may be (Namespaces in XML §3), or an element has two
+ *   attributes with the same namespace and name (§6.3): who it is sent to would have to end the stream
  */
 export function standalone(element: Element, implied: readonly string[] = []): string {
   const missing: Record<string, string> = {}
@@ -72,15 +74,36 @@ function collect(
     if (prefix === 'xml' || declared.has(name)) return
     const namespace = (top.parent?.findNS(prefix) ?? '') as string
     if (prefix !== '' && namespace === '') throw new ContentError(`the prefix "${prefix}:" is not declared`)
-    if (prefix !== '' || !implied.includes(namespace)) missing[name] = namespace
+    if (prefix === '' && implied.includes(namespace)) return
+    checkDeclaration(name, namespace)
+    missing[name] = namespace
   }
   const own = Object.keys(attrs).filter(isDeclaration)
+  for (const name of own) checkDeclaration(name, attrs[name]!)
   if (own.length > 0) declared = new Set([...outer, ...own])
   need(prefixOf(element.name))
-  for (const name in attrs) if (name.includes(':') && !isDeclaration(name)) need(prefixOf(name))
+  const prefixed = Object.keys(attrs).filter((name) => name.includes(':') && !isDeclaration(name))
+  for (const name of prefixed) need(prefixOf(name))
+  if (prefixed.length > 1) checkDifferent(element, prefixed)
   for (const child of element.children as (Element | string)[]) {
     if (typeof child === 'object') collect(top, child, declared, missing, implied)
   }
+}
+
+/** @throws ContentError if a namespace can not be declared by this attribute */
+function checkDeclaration(name: string, namespace: string): void {
+  const fault = declarationFault(name === 'xmlns' ? '' : name.slice('xmlns:'.length), namespace)
+  if (fault !== undefined) throw new ContentError(`a declaration of a namespace is wrong: ${fault}`)
+}
+
+/** @throws ContentError if two of these attributes, which have prefixes, are one */
+function checkDifferent(element: Element, names: readonly string[]): void {
+  const expanded = names.map((name) => {
+    const prefix = prefixOf(name)
+    return `${name.slice(prefix.length + 1)} ${prefix === 'xml' ? NS_XML : element.findNS(prefix)}`
+  })
+  if (new Set(expanded).size < names.length)
+    throw new ContentError(`<${element.name}/> has the same attribute twice, with two prefixes`)
 }
 
 function isDeclaration(name: string): boolean {

@@ -1,11 +1,11 @@
 /** Imports accounts from their pieces: of each account everything, or nothing. */
 
-import { hostname } from 'node:os'
 import { UserError, type Users } from '../auth/users.ts'
 import { joinJid, prepareDomain, prepareLocal } from '../jid.ts'
 import { AccountWriter } from './account-writer.ts'
+import { AtWork, isAtWork } from './import-mark.ts'
 import { type AccountPart, ContentError, type Part, type Place, placeText } from './parts.ts'
-import type { HostStores, ImportMark } from './stores.ts'
+import type { HostStores } from './stores.ts'
 
 /** Accounts that are being finished at a time: they share what a commit costs. */
 const MOST_FINISHING = 64
@@ -59,6 +59,8 @@ export class Importer {
   private readonly options: ImportOptions
   /** By the address of the account. */
   private readonly finishing = new Map<string, Promise<void>>()
+  /** The same, of all that have come so far. */
+  private readonly begun = new Set<string>()
   private readonly ignored = new Set<string>()
   private readonly refusedHosts = new Set<string>()
   private current: AccountWriter | undefined
@@ -78,7 +80,7 @@ export class Importer {
     for await (const username of stores.marks.users()) {
       const mark = await stores.marks.get(username)
       if (mark === undefined) continue
-      if (isAtWork(mark)) throw new AtWork(mark.process)
+      if (isAtWork(mark)) throw new AtWork(mark)
       // The account comes last: with it everything is there.
       if ((await stores.accounts.get(username)) === undefined) await stores.clear(username)
       await stores.marks.set(username, undefined)
@@ -143,6 +145,7 @@ export class Importer {
     await this.finishing.get(jid)
     const existing = await this.lookFor(target, username, jid, place, rawName)
     if (existing === 'stays') return undefined
+    this.begun.add(jid)
     return new AccountWriter({
       target,
       username,
@@ -150,7 +153,6 @@ export class Importer {
       place,
       dry: this.options.dry || existing === 'is broken there',
       iterations: this.options.iterations(host),
-      mark: { process: process.pid, machine: hostname() },
       remove: existing === 'gives way' ? () => this.options.remove(host, username) : undefined,
     })
   }
@@ -165,7 +167,12 @@ export class Importer {
   ): Promise<ReturnType<ImportOptions['existing']> | 'none'> {
     if (!(await users.exists(username))) return 'none'
     const becomes = this.options.existing(jid)
-    if (becomes !== 'stays') return becomes
+    if (becomes !== 'stays') {
+      // What was imported a moment ago gives way to nothing.
+      if (!this.begun.has(jid)) return becomes
+      this.refuse(place, `"${rawName}" is ${jid} here, which came before: this one is not imported`)
+      return 'stays'
+    }
     // Two names that are one here would pass for one that was imported before.
     if (rawName === username) this.counts.existing++
     else this.refuse(place, `"${rawName}" is ${jid} here, and there is that account already`)
@@ -253,25 +260,5 @@ export class Importer {
     if (this.ignored.has(what) || this.ignored.size >= MOST_IGNORED) return
     this.ignored.add(what)
     this.options.noted(`${placeText(place)}: ${what} is not taken over`)
-  }
-}
-
-/** Another import works on the same storage. */
-export class AtWork extends Error {
-  readonly process: number
-
-  constructor(process: number) {
-    super(`another import is at work (process ${process})`)
-    this.process = process
-  }
-}
-
-function isAtWork({ process: id, machine }: ImportMark): boolean {
-  if (machine !== hostname() || id === process.pid) return false
-  try {
-    process.kill(id, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }

@@ -15,6 +15,12 @@ import type { XmlHandler } from './xml-events.ts'
 const NS_XINCLUDE = 'http://www.w3.org/2001/XInclude'
 /** Characters of one contact, message, vCard. */
 const LARGEST = 10_000_000
+/** Elements and attributes in it: each takes some hundred bytes, however short it is written. */
+const MOST_NODES = 200_000
+/** Elements in each other. */
+const DEEPEST = 256
+/** Attributes of one element. */
+const MOST_ATTRIBUTES = 1000
 
 /** Where in an export something stands: nowhere yet, in `<server-data/>`, in a host, in one of its users. */
 export interface Context {
@@ -63,6 +69,7 @@ export class PortableDocument implements XmlHandler {
   private current: Element | undefined
   private rootPlace: Place | undefined
   private size = 0
+  private nodes = 0
   private parts: ElementParts | undefined
 
   /** @param begin - where the document stands in the export; the whole of it is at level `document` */
@@ -80,6 +87,8 @@ export class PortableDocument implements XmlHandler {
   }
 
   open(name: string, attrs: [name: string, value: string][]): void {
+    if (this.levels.length > DEEPEST) this.refuse(`there are more than ${DEEPEST} elements in each other`)
+    if (attrs.length > MOST_ATTRIBUTES) this.refuse(`an element has more than ${MOST_ATTRIBUTES} attributes`)
     const element = new ImportedElement(name)
     const own = emptyAttributes()
     for (const [key, value] of attrs) own[key] = value
@@ -224,6 +233,7 @@ export class PortableDocument implements XmlHandler {
     this.rootPlace = this.place()
     this.parts = parts
     this.size = 0
+    this.nodes = 0
     this.current = element
     this.check(element, attrs)
     return { kind: 'whole' }
@@ -248,6 +258,12 @@ export class PortableDocument implements XmlHandler {
       if (!(error instanceof ContentError)) throw error
       this.broken(this.place(), error.message)
     }
+    this.nodes += 1 + attrs.length
+    if (this.nodes > MOST_NODES)
+      this.broken(
+        this.rootPlace!,
+        `<${this.root!.name}/> has more than ${MOST_NODES} elements and attributes`,
+      )
     this.grow(size)
   }
 
@@ -269,6 +285,12 @@ export class PortableDocument implements XmlHandler {
       if (!(error instanceof ContentError)) throw error
       this.broken(rootPlace!, error.message)
     }
+  }
+
+  /** Within an account it is that one's matter only. */
+  private refuse(text: string): void {
+    if (this.username === undefined) throw new ContentError(text)
+    this.broken(this.place(), text)
   }
 
   private broken(place: Place, text: string): void {

@@ -29,9 +29,12 @@ export class RenewedStorage implements StorageDriver {
     this.driver = driver
   }
 
-  /** @param open - opens what is behind it, each time */
-  static async open(open: () => Promise<StorageDriver>): Promise<RenewedStorage> {
-    return new RenewedStorage(open, await open())
+  /**
+   * @param open - opens what is behind it, each time
+   * @param first - opens it for the first time, and makes what is missing
+   */
+  static async open(open: () => Promise<StorageDriver>, first = open): Promise<RenewedStorage> {
+    return new RenewedStorage(open, await first())
   }
 
   openKeyval<T>(host: string, store: string): KeyvalStore<T> {

@@ -52,6 +52,10 @@ export type StoredBlockList = Record<string, true>
 export interface ImportMark {
   readonly process: number
   readonly machine: string
+  /** When the process has begun, as the system tells it. */
+  readonly begun?: string
+  /** Milliseconds since 1970, of when it was last seen at work. */
+  readonly when?: number
 }
 
 /** The names of the stores that accounts have something in, beside `accounts`. */

@@ -150,6 +150,10 @@ it('restore gives back an account that was removed, with what it had', async () 
       expect.stringMatching(/was removed by .*: legate restore juliet@localhost/),
     ])
   }
+  expect(await folder.run(['register', 'juliet', 'localhost', 'other'])).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/was removed by .*: legate restore juliet@localhost/),
+  })
   expect(await folder.run(['restore', 'juliet@localhost'])).toMatchObject({ code: 0, stderr: '' })
   expect(await folder.run(['restore', 'juliet@localhost'])).toMatchObject({
     code: 1,

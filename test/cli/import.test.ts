@@ -2,6 +2,8 @@
 
 import { once } from 'node:events'
 import {
+  chmodSync,
+  chownSync,
   createWriteStream,
   mkdirSync,
   readdirSync,
@@ -10,6 +12,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { login, TestStream } from '../shared/client.ts'
 import { LegateFolder, ON_FREE_PORTS } from '../shared/legate-command.ts'
@@ -154,6 +157,10 @@ describe('import', () => {
     // Until the messages that came are written.
     const growing = () => statSync(folder.file('data/storage.mdb'), { throwIfNoEntry: false })?.size ?? 0
     while (growing() < 1_000_000) await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(await folder.run(['import', '-'], whole)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/another import is at work \(process \d+\); wait for its end, or end it/),
+    })
     child.kill('SIGKILL')
     await once(child, 'exit')
     expect((await folder.run(['export', '-'])).stdout).not.toContain('<user')
@@ -392,6 +399,39 @@ async function writeLarge(path: string, size: number): Promise<void> {
 }
 
 describePeer('Redis', redisAvailable(), () => {
+  it.runIf(process.geteuid?.() === 0)(
+    'root reads what is its own from beginning to end, whosever the data folder is',
+    async () => {
+      const NOBODY = 65534
+      const peer = await startRedis()
+      try {
+        const folder = folderWith(
+          `${ON_FREE_PORTS}storage = "redis"\nredis = { url = "${peer.redis.url}" }\n${HOST}`,
+        )
+        mkdirSync(folder.file('data'))
+        chownSync(folder.file('data'), NOBODY, NOBODY)
+        const source = folder.file('prosody/capulet%2elit')
+        for (const store of ['accounts', 'vcard']) mkdirSync(join(source, store), { recursive: true })
+        // So much that the storage is opened anew some times.
+        const photo = 'QUJD'.repeat(15_000)
+        for (let user = 0; user < 600; user++) {
+          writeFileSync(join(source, 'accounts', `u${user}.dat`), 'return { ["password"] = "pw"; };\n')
+          writeFileSync(
+            join(source, 'vcard', `u${user}.dat`),
+            `return { ["name"] = "vCard"; ["attr"] = { ["xmlns"] = "vcard-temp"; }; "${photo}"; };\n`,
+          )
+        }
+        chmodSync(folder.file('prosody'), 0o700)
+        expect(await folder.run(['import', '--from-prosody', 'prosody'])).toMatchObject({
+          code: 0,
+          stdout: '600 accounts imported, with 0 archived messages and 0 that wait.\n',
+        })
+      } finally {
+        await peer.stop()
+      }
+    },
+  )
+
   it('an export of one storage is, imported over another and exported again, the same', async () => {
     const peer = await startRedis()
     try {

@@ -1,6 +1,7 @@
 // XEP-0227 (Portable Import/Export Format), over every storage: what is read, what is refused and where, and that an
 // export that is imported gives the same export.
 
+import { hostname } from 'node:os'
 import { describe, expect, it } from 'vitest'
 import { Roster } from '../../plugins/roster/roster.ts'
 import type { KeptStanza } from '../../server/stanza/kept.ts'
@@ -104,6 +105,25 @@ describeStorages('XEP-0227 over', (_, open) => {
     await storage.close()
   })
 
+  it('an attribute as long as a client may send it comes back, and so do the accounts after it', async () => {
+    const storage = await open()
+    const src = 'data:image/png;base64,'.padEnd(200_000, 'QUJD')
+    const body = `<body xmlns='http://www.w3.org/1999/xhtml'><img src='${src}'/></body>`
+    const message = `<message xmlns='jabber:client' from='a@b'><html xmlns='http://jabber.org/protocol/xhtml-im'>${body}</html></message>`
+    const query = `<query xmlns='jabber:iq:private'><a xmlns='urn:a' b='${src}'/></query>`
+    const long = `<user name='aaa'>${KEYS}${query}<offline-messages>${message}</offline-messages></user>`
+    await importText(storage, document(`${long}<user name='nurse'>${KEYS}</user>`), 65_536)
+    const exported = await exportText(storage)
+    expect(exported.split(src)).toHaveLength(3)
+    for (const cut of [1000, 65_536]) {
+      for (const user of ['aaa', 'nurse']) await storage.purgeUser('capulet.lit', user)
+      const { counts, stopped, failed } = await importText(storage, exported, cut)
+      expect([counts.imported, stopped, failed]).toEqual([2, undefined, []])
+      expect(await exportText(storage)).toBe(exported)
+    }
+    await storage.close()
+  })
+
   it('an account that is broken leaves nothing behind, and the others are imported', async () => {
     const storage = await open()
     const message = (body: string) =>
@@ -165,6 +185,59 @@ describeStorages('XEP-0227 over', (_, open) => {
     expect(failed).toEqual([expect.stringContaining('"JULIET" is juliet@capulet.lit here')])
     const { stores } = importHost(storage, 'capulet.lit')
     expect(await stores.vcard.get('juliet')).toContain('1')
+    await storage.close()
+  })
+})
+
+describe('an account that is there twice, where others give way to those of the file', () => {
+  const card = (name: string) => `<vCard xmlns='vcard-temp'><FN>${name}</FN></vCard>`
+
+  it.each(['juliet', 'Juliet'])('is imported once, and the second is told: %s', async (second) => {
+    const storage = openStorage('memory', { path: '' })
+    await importText(storage, document(`<user name='juliet'>${KEYS}${card('old')}</user>`))
+    const text = document(
+      `<user name='juliet'>${KEYS}${card('first')}</user><user name='${second}'>${KEYS}</user>`,
+    )
+    const { counts, failed } = await importText(storage, text, 1000, 'gives way')
+    expect(counts).toMatchObject({ imported: 1, existing: 0, failed: 1 })
+    expect(failed).toEqual([
+      expect.stringMatching(
+        new RegExp(`^x\\.xml:\\d+:\\d+: "${second}" is juliet@capulet\\.lit here, which came before`),
+      ),
+    ])
+    expect(await importHost(storage, 'capulet.lit').stores.vcard.get('juliet')).toContain('first')
+    await storage.close()
+  })
+})
+
+describe('an import that is at work', () => {
+  const wait = { process: 812, machine: 'another.example' }
+
+  it('on another machine is waited for, as long as it renews its mark', async () => {
+    const storage = openStorage('memory', { path: '' })
+    const { stores } = importHost(storage, 'capulet.lit')
+    await stores.marks.set('juliet', { ...wait, when: Date.now() - 60_000 })
+    await stores.vcard.set('juliet', 'half of it')
+    await expect(importText(storage, document(''))).rejects.toThrow(
+      'another import is at work on another.example (process 812)',
+    )
+    expect(await stores.vcard.get('juliet')).toBe('half of it')
+    await stores.marks.set('juliet', { ...wait, when: Date.now() - 3_600_000 })
+    await importText(storage, document(''))
+    expect(await stores.vcard.get('juliet')).toBeUndefined()
+    await storage.close()
+  })
+
+  it.runIf(process.platform === 'linux')('is not another process that has its number now', async () => {
+    const storage = openStorage('memory', { path: '' })
+    const { stores } = importHost(storage, 'capulet.lit')
+    const here = { process: process.ppid, machine: hostname(), when: Date.now() }
+    await stores.marks.set('juliet', here)
+    await expect(importText(storage, document(''))).rejects.toThrow(`at work (process ${process.ppid})`)
+    await stores.marks.set('juliet', { ...here, begun: `${'0'.repeat(8)} 1` })
+    await stores.vcard.set('juliet', 'half of it')
+    await importText(storage, document(''))
+    expect(await stores.vcard.get('juliet')).toBeUndefined()
     await storage.close()
   })
 })
@@ -288,6 +361,7 @@ describe('XEP-0227: what can not be imported', () => {
     return stopped ?? failed.join('\n')
   }
   const card = "<vCard xmlns='vcard-temp'/>"
+  const foreign = (attrs: string) => `<vCard xmlns='vcard-temp'><b ${attrs}/></vCard>`
 
   it.each([
     ['a contact without an address', `<query xmlns='jabber:iq:roster'><item/></query>`, 'is no JID'],
@@ -325,6 +399,45 @@ describe('XEP-0227: what can not be imported', () => {
       `<vCard xmlns='vcard-temp'>${'x'.repeat(10_000_001)}</vCard>`,
       'larger than 10 MB',
     ],
+    [
+      'an element of many empty ones, each of which takes its room',
+      `<vCard xmlns='vcard-temp'>${'<a/>'.repeat(200_000)}</vCard>`,
+      'more than 200000 elements and attributes',
+    ],
+    [
+      'more of contacts, with their groups, than is kept in memory',
+      `<query xmlns='jabber:iq:roster'>${[1, 2, 3].map((i) => `<item jid='${i}@b'><group>${'x'.repeat(9_000_000)}</group></item>`).join('')}</query>`,
+      'more than 16 MB of it',
+    ],
+    [
+      'elements in each other, deeper than anybody needs',
+      `<vCard xmlns='vcard-temp'>${'<a>'.repeat(5000)}${'</a>'.repeat(5000)}</vCard>`,
+      'more than 256 elements',
+    ],
+    [
+      'an element with more attributes than anybody needs',
+      `<vCard xmlns='vcard-temp'><a ${Array.from({ length: 1001 }, (_, i) => `a${i}=''`).join(' ')}/></vCard>`,
+      'more than 1000 attributes',
+    ],
+    ['Namespaces in XML §2.2: a prefix for no namespace', foreign("xmlns:a=''"), 'xmlns:a is empty'],
+    ['§3: another namespace for xml', foreign("xmlns:xml='u'"), 'the prefix xml is bound'],
+    ['§3: a namespace for xmlns', foreign("xmlns:xmlns='u'"), 'the prefix xmlns can not be declared'],
+    [
+      '§3: the namespace of xmlns',
+      foreign("xmlns:p='http://www.w3.org/2000/xmlns/'"),
+      'the namespace of xmlns can not be declared',
+    ],
+    [
+      '§3: another prefix for the namespace of xml',
+      foreign("xmlns:p='http://www.w3.org/XML/1998/namespace'"),
+      'the XML namespace has the prefix xml',
+    ],
+    ['a namespace that joins names to others', foreign("xmlns='a}b'"), 'a namespace that is no URI'],
+    [
+      '§6.3: two attributes that are one',
+      foreign("xmlns:p='u' xmlns:q='u' p:x='' q:x=''"),
+      '<b/> has the same attribute twice',
+    ],
     ['text where elements belong', `text`, 'there is text'],
     [
       'an include from standard input',
@@ -335,6 +448,29 @@ describe('XEP-0227: what can not be imported', () => {
     const text = await told(card + content)
     expect(text).toContain(reason)
     expect(text).toMatch(/^x\.xml:\d+:\d+: .*juliet@capulet\.lit is not imported$/)
+  })
+
+  it('Namespaces in XML §3: nor what is declared further up, and used within', async () => {
+    const storage = openStorage('memory', { path: '' })
+    const text = document(
+      `<user name='juliet' xmlns:p='http://www.w3.org/2000/xmlns/'>${KEYS}<vCard xmlns='vcard-temp' p:a=''/></user>` +
+        `<user name='nurse' xmlns:p='urn:p'>${KEYS}<vCard xmlns='vcard-temp' p:a='' xml:lang='en' a=''/></user>`,
+    )
+    const { counts, failed } = await importText(storage, text)
+    expect(counts).toMatchObject({ imported: 1, failed: 1 })
+    expect(failed).toEqual([expect.stringContaining('juliet@capulet.lit is not imported')])
+    await storage.close()
+  })
+
+  it('what is broken in one account is no matter of the next', async () => {
+    const storage = openStorage('memory', { path: '' })
+    const deep = `<vCard xmlns='vcard-temp'>${'<a>'.repeat(5000)}${'</a>'.repeat(5000)}</vCard>`
+    const text = document(`<user name='aaa'>${KEYS}${deep}</user><user name='nurse'>${KEYS}${card}</user>`)
+    const { counts, stopped } = await importText(storage, text)
+    expect(counts).toMatchObject({ imported: 1, failed: 1 })
+    expect(stopped).toBeUndefined()
+    expect(await importHost(storage, 'capulet.lit').stores.vcard.get('nurse')).toBeDefined()
+    await storage.close()
   })
 
   it.each([
@@ -358,6 +494,21 @@ describe('XEP-0227: what can not be imported', () => {
     ['a document that is cut off', EVERYTHING.slice(0, -60), 'Unclosed root tag'],
     ['tags that do not match', document(`<user name='a'></usr>`), 'Unexpected close tag'],
     ['elements in each other without end', document('<a>'.repeat(300)), 'more than 256 elements'],
+    [
+      'also within an account',
+      document(`<user name='a'><vCard xmlns='vcard-temp'>${'<a>'.repeat(20_001)}`),
+      'more than 20000 elements',
+    ],
+    [
+      'an attribute without end',
+      document(`<user name='a'><vCard xmlns='vcard-temp' a='${'x'.repeat(17_000_000)}'/></user>`),
+      'longer than 16 MiB',
+    ],
+    [
+      'attributes that are too long together',
+      document(`<a ${['a', 'b', 'c'].map((name) => `${name}='${'x'.repeat(6_000_000)}'`).join(' ')}/>`),
+      'longer than 16 MiB',
+    ],
     ['another format', `<roster xmlns='jabber:iq:roster'/>`, 'begins no export'],
     ['a character that XML does not have', document("<user name='\u0001'/>"), 'U+0001'],
     ['nothing', '', 'there is nothing in it'],

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { deriveKeys } from '../../server/auth/scram.ts'
 import { startServer, type TestServer } from '../shared/server.ts'
 import {
   bindIq,
@@ -89,6 +90,64 @@ describe('what is offered', () => {
     expect((await scram(stream, 'SCRAM-SHA-256', 'juliet', { gs2: 'y,,' })).getName()).toBe('success')
     await stream.destroy()
     await some.stop()
+  })
+})
+
+describe('accounts with keys of the one hash only beside accounts with keys of the other only', () => {
+  const hashes = { alice: 'SHA-1', bob: 'SHA-256' } as const
+
+  async function started(disabled: string[]): Promise<TestServer> {
+    const mixed = await startServer({
+      virtualHosts: { 'capulet.lit': {} },
+      disable_sasl_mechanisms: disabled,
+    })
+    const users = mixed.server.hosts.get('capulet.lit')!.users!
+    for (const [user, hash] of Object.entries(hashes)) {
+      await users.take(user, {
+        [`SCRAM-${hash}`]: await deriveKeys(hash, 'pw', 4096),
+        created: 1,
+        updated: 1,
+      })
+    }
+    await users.lookForMissing()
+    return mixed
+  }
+
+  it('over TLS PLAIN is for all of them, and makes the keys that they lack', async () => {
+    const mixed = await started([])
+    for (const user of ['bob', 'alice']) {
+      const { stream, features } = await secured(mixed.c2sPort)
+      // Who has logged in has all keys: the second to do so is among accounts that lack SHA-256 only.
+      expect(mechanismsIn(features).filter((name) => !name.endsWith('-PLUS'))).toEqual(
+        user === 'bob' ? ['PLAIN'] : ['SCRAM-SHA-1', 'PLAIN'],
+      )
+      stream.send(plain(user))
+      expect((await stream.next()).getName()).toBe('success')
+      await stream.destroy()
+    }
+    for (const user of Object.keys(hashes)) {
+      for (const mechanism of ['SCRAM-SHA-256', 'SCRAM-SHA-1']) {
+        const { stream, features } = await secured(mixed.c2sPort)
+        expect(mechanismsIn(features)).toContain(mechanism)
+        expect((await scram(stream, mechanism, user)).getName()).toBe('success')
+        await stream.destroy()
+      }
+    }
+    await mixed.stop()
+  })
+
+  it('without TLS no password is asked for because of that, and without PLAIN something is left', async () => {
+    const mixed = await started([])
+    const stream = await opened(mixed.c2sPort)
+    const offered = [...stream.text.matchAll(/<mechanism>([^<]+)</g)].map(([, name]) => name)
+    expect(offered).toEqual(['SCRAM-SHA-1', 'PLAIN'])
+    await stream.close()
+    await mixed.stop()
+    const strict = await started(['PLAIN'])
+    const { stream: over, features } = await secured(strict.c2sPort)
+    expect(mechanismsIn(features)).toEqual(['SCRAM-SHA-1-PLUS', 'SCRAM-SHA-1'])
+    await over.destroy()
+    await strict.stop()
   })
 })
 

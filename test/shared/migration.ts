@@ -1,7 +1,12 @@
 /** Imports and exports over storages that a test has opened, without the command line. */
 
 import { Users } from '../../server/auth/users.ts'
-import { type ImportCounts, Importer, type ImportHost } from '../../server/migration/importer.ts'
+import {
+  type ImportCounts,
+  Importer,
+  type ImportHost,
+  type ImportOptions,
+} from '../../server/migration/importer.ts'
 import { DataError, type Part, placeText } from '../../server/migration/parts.ts'
 import { readPortable } from '../../server/migration/portable-reader.ts'
 import { writePortable } from '../../server/migration/portable-writer.ts'
@@ -27,11 +32,17 @@ export function importHost(storage: StorageDriver, host: string): ImportHost {
   return { stores, users }
 }
 
-/** Imports what comes in parts. @param hosts - those that there are */
+/**
+ * Imports what comes in parts.
+ *
+ * @param hosts - those that there are
+ * @param existing - what becomes of accounts that are there
+ */
 export async function importParts(
   storage: StorageDriver,
   hosts: readonly string[],
   parts: AsyncIterable<Part>,
+  existing: ReturnType<ImportOptions['existing']> = 'stays',
 ): Promise<Imported> {
   const failed: string[] = []
   const noted: string[] = []
@@ -39,7 +50,7 @@ export async function importParts(
     hostOf: (name) =>
       hosts.includes(name) ? importHost(storage, name) : `there is no VirtualHost "${name}"`,
     isMeant: () => true,
-    existing: () => 'stays',
+    existing: () => existing,
     remove: (host, username) => storage.purgeUser(host, username),
     dry: false,
     failed: (line) => failed.push(line),
@@ -59,13 +70,18 @@ export async function importParts(
 }
 
 /** Imports a document of XEP-0227 for the host capulet.lit. @param cut - bytes of each chunk */
-export function importText(storage: StorageDriver, xml: string | Buffer, cut = 1000): Promise<Imported> {
+export function importText(
+  storage: StorageDriver,
+  xml: string | Buffer,
+  cut = 1000,
+  existing: ReturnType<ImportOptions['existing']> = 'stays',
+): Promise<Imported> {
   const bytes = Buffer.from(xml)
   async function* chunks(): AsyncGenerator<Buffer> {
     for (let at = 0; at < bytes.length; at += cut) yield bytes.subarray(at, at + cut)
   }
   const source = { bytes: chunks(), name: 'x.xml', path: undefined, onRead: () => {}, onAccount: () => {} }
-  return importParts(storage, ['capulet.lit'], readPortable(source))
+  return importParts(storage, ['capulet.lit'], readPortable(source), existing)
 }
 
 /** The export of all accounts of capulet.lit. */

@@ -7,6 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { LuaDataReader, utf8 } from '../../server/migration/lua-data.ts'
 import { type LuaItem, readLuaFile, readLuaList } from '../../server/migration/lua-file.ts'
 import { DataError } from '../../server/migration/parts.ts'
+import { vcardParts } from '../../server/migration/prosody-stores.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'legate-lua-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -80,6 +81,29 @@ describe('values', () => {
       reader.value()
       if (!reader.atEnd) throw new Error('something is left')
     }).toThrow()
+  })
+})
+
+describe('attributes with a namespace, which Prosody writes before their name', () => {
+  const card = (attributes: string) => [
+    ...vcardParts(read(`{ name = "vCard"; attr = { xmlns = "vcard-temp"; ${attributes} } }`)),
+  ]
+
+  it('get a prefix', () => {
+    expect(card('["urn:a\\1b"] = "1"; ["urn:a\\1c"] = "2"')).toMatchObject([
+      {
+        text: expect.stringMatching(
+          /^<vCard (?=.* (\w+):b="1")(?=.* (?!\1)\w+:c="2")(?=.* xmlns:\1="urn:a")/,
+        ),
+      },
+    ])
+  })
+
+  it.each([
+    ['["http://www.w3.org/2000/xmlns/\\1a"] = ""', 'the namespace of xmlns'],
+    ['["urn:a\\1b"] = "1"; ["urn:a|b"] = "2"', 'the same attribute twice'],
+  ])('unless nobody may send such: %s', (attributes, reason) => {
+    expect(() => card(attributes)).toThrow(reason)
   })
 })
 
