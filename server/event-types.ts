@@ -37,7 +37,10 @@ export interface EventTypes {
   'c2s-closed': { readonly session: StreamSession; readonly reason: string | undefined }
   /** A client is silent. A handler that asks it itself returns true, or false of one that has not answered that. */
   'c2s-read-timeout': SessionEvent
-  /** An account is gone, and so are its sessions at this process; on the server. */
+  /**
+   * An account is gone, and so are its sessions at this process; on the server. Also before a new account is made of a
+   * name: whoever deleted a former one may not have told.
+   */
   'user-deleted': { readonly username: string; readonly host: string }
   /** Nobody can log in to an account any more, and its sessions at this process are gone; on the server. */
   'user-disabled': { readonly username: string; readonly host: string }

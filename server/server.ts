@@ -1,7 +1,8 @@
 /** A Server: its hosts, start, stop and reload. */
 
 import { resolve } from 'node:path'
-import { Users } from './auth/users.ts'
+import { MARKS, openUsers } from './auth/open-users.ts'
+import type { Users } from './auth/users.ts'
 import type { Cluster } from './cluster/cluster.ts'
 import { openCluster } from './cluster/open.ts'
 import {
@@ -246,15 +247,11 @@ export class Server {
     const declared = this.config.hosts.find((host) => host.name === name)!
     const users =
       declared.type === 'host'
-        ? new Users(this.storage.openKeyval(name, 'accounts'), {
-            iterations: readOption(
-              this.config,
-              name,
-              'default_iteration_count',
-              coreOptions.default_iteration_count,
-            ),
-            missingKeys: this.storage.openMap(name, 'accounts'),
-          })
+        ? openUsers(
+            this.storage,
+            name,
+            readOption(this.config, name, 'default_iteration_count', coreOptions.default_iteration_count),
+          )
         : undefined
     if (users !== undefined) await this.lookForMissingKeys(users)
     const host = new Host(this, name, declared.type, users)
@@ -393,8 +390,13 @@ export function tlsOptionsOf(config: Config, host: string): TlsOptions {
 export function storageKindOf(config: Config, host: string, store: string): StorageKind {
   const { storage, default_storage } = coreOptions
   const chosen = readOption(config, host, 'storage', storage)
-  const kind = typeof chosen === 'string' ? chosen : chosen?.[store]
+  const kind = typeof chosen === 'string' ? chosen : (chosen?.[store] ?? chosen?.[ownerOf(store)])
   return kind ?? readOption(config, host, 'default_storage', default_storage)
+}
+
+/** Where a store is kept if nothing is said of it: the marks of imports with what they mark. */
+function ownerOf(store: string): string {
+  return store === MARKS ? 'accounts' : store
 }
 
 /** The storages that stores of a host can be kept in. */

@@ -281,7 +281,7 @@ export class Mailbox implements Sender {
     for (;;) {
       // Looked at before the store: what is taken out of that meanwhile is on no way any more.
       const lent = new Set(this.notToBeSent(username))
-      const { entries, more } = await this.store.find(username, { after }, PAGE)
+      const { entries, more, last } = await this.store.find(username, { after }, PAGE)
       const waiting = entries.filter(({ id }) => !lent.has(id) && !elsewhere.has(id))
       if (waiting.length > 0) {
         if (session.destroyed || !session.available) return false
@@ -297,7 +297,7 @@ export class Mailbox implements Sender {
         return parcel
       }
       if (!more) return undefined
-      after = entries.at(-1)?.id
+      after = last
     }
   }
 

@@ -252,6 +252,7 @@ class Door {
     const { host } = this.module
     const users = host.users!
     try {
+      if (!(await users.exists(username))) this.forgetFormer(username)
       await users.create(username, password)
     } catch (error) {
       throw refusalOf(error)
@@ -268,6 +269,17 @@ class Door {
     this.module.fireEvent('user-registered', { username, host: host.name, source: 'mod_register', session })
     return true
   }
+
+  /**
+   * What is remembered of an account of that name that was deleted: whoever did that may not have come to tell.
+   *
+   * @throws StanzaError if it still has sessions, which would be the new one's
+   */
+  private forgetFormer(username: string): void {
+    const { host, server } = this.module
+    if (host.isOnline(username)) throw new StanzaError('conflict', 'The name is not free yet')
+    server.events.fire('user-deleted', { username, host: host.name })
+  }
 }
 
 /** What somebody is told whose account could not be made. */
@@ -276,6 +288,7 @@ function refusalOf(error: unknown): unknown {
     return new StanzaError('resource-constraint', 'The server is busy; try again later')
   }
   if (!(error instanceof UserError)) return error
+  if (error.code === 'unfinished') return new StanzaError('conflict', 'The name is not free yet')
   return error.code === 'exists'
     ? new StanzaError('conflict', 'There is an account of that name')
     : new StanzaError('not-acceptable', error.message)

@@ -43,10 +43,11 @@ export class AccountEnd {
   /**
    * Takes an account away, with all that is stored of it.
    *
+   * @returns whether all of it is gone; otherwise `purge` is to be tried again
    * @throws StanzaError `registration-required` if it is gone; StorageError (as rejections): as long as the account
    *   is there, nothing else has gone either
    */
-  async take(username: string): Promise<void> {
+  async take(username: string): Promise<boolean> {
     const { host, module } = this
     const ended = module.shared<RostersByHost>('roster/hosts', () => new Map()).get(host.name)?.ended
     // What a process that dies from here on leaves undone is found.
@@ -62,11 +63,30 @@ export class AccountEnd {
     }
     try {
       await ended?.note(username, account.created)
-      await ended?.tell(username)
-      await module.server.storage.purgeUser(host.name, username)
     } catch (error) {
-      // The account is gone all the same; it is tried once more when its sessions have ended.
+      // What was noted before is as good as the same.
+      host.log.error('the last changes of the roster of a deleted account may be lost', {
+        user: username,
+        error,
+      })
+    }
+    await ended?.tell(username)
+    return this.purge(username)
+  }
+
+  /**
+   * Removes what is left of an account that is gone; of another one that has its name now, nothing. It does not fail.
+   *
+   * @returns whether it could
+   */
+  async purge(username: string): Promise<boolean> {
+    const { host } = this
+    try {
+      await host.users!.purge(username)
+      return true
+    } catch (error) {
       host.log.error('what a deleted account has stored may be left', { user: username, error })
+      return false
     }
   }
 

@@ -1,4 +1,4 @@
-/** Accounts that were removed and are kept for a while: disabled at once, deleted later, whatever restarts meanwhile. */
+/** Accounts that were removed: deleted wholly, at once or after a while, whatever fails or restarts meanwhile. */
 
 import type { EventTypes, Host, MapStore, Module, StreamSession } from '../../server/index.ts'
 import type { AccountEnd } from './end.ts'
@@ -56,6 +56,20 @@ export class RemovedAccounts {
     return { username, host: this.host.name, source: 'mod_register', session, status }
   }
 
+  /**
+   * Deletes an account now. What is left of it if that fails in the midst, or this process dies, goes later.
+   *
+   * @throws what `AccountEnd.take` throws
+   */
+  async deleteNow(username: string): Promise<void> {
+    const now = unixTime()
+    await this.store.set(null, username, { deleted_at: now, pending_until: now })
+    if (!(await this.end.take(username))) return
+    await this.store.set(null, username, undefined).catch((error: unknown) => {
+      this.module.log.debug('a deleted account is looked at again', { user: username, error })
+    })
+  }
+
   /** Deletes those whose time is over. It does not fail. */
   private look(): void {
     this.looking ??= this.deleteOver()
@@ -84,15 +98,19 @@ export class RemovedAccounts {
       // Another process may have done it.
       const pending = await this.store.get(null, username)
       if (pending === undefined || pending.pending_until > now) return
-      const until = (await host.users!.read(username))?.disabled?.until
-      // Somebody has restored it, or deleted it, or never came to disable it.
-      if (until !== undefined && until <= now) {
-        await this.end.take(username)
+      const account = await host.users!.read(username)
+      const until = account?.disabled?.until
+      let isWholly = true
+      // Deleted, and what it had may be left.
+      if (account === undefined) isWholly = await this.end.purge(username)
+      // Otherwise somebody has restored it, or never came to disable it, or has a new one.
+      else if (until !== undefined && until <= now) {
+        isWholly = await this.end.take(username)
         await this.end.endSessions(username, 'deleted')
         host.log.info('an account was deleted some time after it was removed', { user: username })
         module.fireEvent('user-deregistered', { username, host: host.name, source: 'mod_register' })
       }
-      await this.store.set(null, username, undefined)
+      if (isWholly) await this.store.set(null, username, undefined)
     } finally {
       endOfTurn?.()
     }

@@ -92,7 +92,7 @@ export default definePlugin({
         module.fireEvent('user-deregistered-pending', told)
         return true
       }
-      await end.take(username)
+      await removed.deleteNow(username)
       session.log.info('an account was removed by who has it', { user: username })
       session.send(reply(stanza))
       await end.endSessions(username, 'deleted')

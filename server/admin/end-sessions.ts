@@ -60,8 +60,8 @@ export function endSessions(
   server.events.fire(EVENTS[reason], { username, host: host.name })
   // What the sessions stored after the deletion must not be found by a new account of that name.
   const purge = async (): Promise<void> => {
-    // Somebody may have made that account by now.
-    if (host.users !== undefined) await server.storage.purgeUser(host.name, username, 'accounts')
+    // Not if somebody has made that account by now.
+    await host.users?.purge(username)
   }
   const ended = async (): Promise<void> => {
     if (reason === 'deleted' && open.length > 0) await purge()

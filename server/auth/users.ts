@@ -46,7 +46,7 @@ interface DecoySecret {
 /** What a password is for an account: that of one that is disabled is told only to who knows it. */
 export type PasswordCheck = 'right' | 'wrong' | 'disabled'
 
-export type UserErrorCode = 'exists' | 'not-found' | 'bad-username' | 'bad-password'
+export type UserErrorCode = 'exists' | 'unfinished' | 'not-found' | 'bad-username' | 'bad-password'
 
 /** An account could not be made or changed; the message is for people. */
 export class UserError extends Error {
@@ -71,6 +71,14 @@ export const MAX_PASSWORD_LENGTH = 1023
 /** What is stored of accounts without keys for a hash, and of the host if it has such accounts: that hash → true. */
 export type MissingKeys = MapStore<true>
 
+/** What may be stored of names that have no account. */
+export interface Remains {
+  /** The host's keyval store of accounts that an import is at. */
+  readonly marks: KeyvalStore<unknown>
+  /** Removes all that is stored of a name, unless there is an account of it, or an import is at it, by then. */
+  purge(username: string): Promise<void>
+}
+
 /** Accounts without some keys that are looked at to find out what is missing: mostly all lack the same. */
 const LOOKED_AT = 50
 
@@ -85,6 +93,7 @@ const REMEMBERED = 10_000
 export class Users {
   readonly #store: KeyvalStore<ImportedRecord | DecoySecret>
   readonly #missingKeys: MissingKeys | undefined
+  readonly #remains: Remains | undefined
   readonly #iterations: number
   #missing: ReadonlySet<ScramHash> = new Set()
   #decoySecret: Promise<Buffer> | undefined
@@ -96,11 +105,12 @@ export class Users {
    * @param store the host's store `accounts`; the record of the host itself is used too
    * @param options.iterations of PBKDF2 for new passwords, 4096 at least; 10000 if left out
    * @param options.missingKeys the host's map of the same name, where imported accounts may lack keys
+   * @param options.remains what new accounts must not find; without it nobody looks
    * @throws RangeError if iterations is not a whole number from 4096 to 2³¹-1
    */
   constructor(
     store: KeyvalStore<AccountRecord>,
-    options: { iterations?: number; missingKeys?: MissingKeys } = {},
+    options: { iterations?: number; missingKeys?: MissingKeys; remains?: Remains } = {},
   ) {
     const iterations = options.iterations ?? DEFAULT_ITERATIONS
     if (!Number.isInteger(iterations) || iterations < MIN_ITERATIONS || iterations > 2 ** 31 - 1) {
@@ -109,6 +119,7 @@ export class Users {
     this.#store = store as KeyvalStore<ImportedRecord | DecoySecret>
     this.#iterations = iterations
     this.#missingKeys = options.missingKeys
+    this.#remains = options.remains
   }
 
   /**
@@ -141,17 +152,36 @@ export class Users {
     return readAccount(await this.#store.get(username)) !== undefined
   }
 
-  /** @throws UserError `exists`, `bad-username` or `bad-password` */
+  /**
+   * Adds an account. What a deletion that did not come to its end has left of its name is removed first.
+   *
+   * @throws UserError `exists`, `unfinished` (an import is at it, or was killed), `bad-username` or `bad-password`
+   */
   async create(username: string, password: string): Promise<void> {
     if (username === '') throw new UserError('bad-username', 'the user name is empty')
     const exists = () => new UserError('exists', `the user ${username} exists already`)
     if (await this.exists(username)) throw exists()
+    if (await this.#isMarked(username)) throw unfinished(username)
     const keys = await this.#derive(password)
+    await this.purge(username)
     const now = unixTime()
     await this.#store.update(username, (old) => {
       if (old !== undefined) throw exists()
       return { ...keys, created: now, updated: now }
     })
+    // An import marks a name and then looks whether there is an account: one of both sees the other.
+    if (!(await this.#isMarked(username))) return
+    await this.#store.set(username, undefined)
+    throw unfinished(username)
+  }
+
+  /** Removes what is stored of a name, unless it is an account's, or an import's that is at it. */
+  async purge(username: string): Promise<void> {
+    await this.#remains?.purge(username)
+  }
+
+  async #isMarked(username: string): Promise<boolean> {
+    return (await this.#remains?.marks.get(username)) !== undefined
   }
 
   /** @throws UserError `not-found` or `bad-password` */
@@ -211,12 +241,15 @@ export class Users {
   }
 
   /**
-   * Removes the account; what other stores have of the user is `StorageDriver.purgeUser`'s matter.
+   * Removes the account; for what other stores have of it there is `purge`.
    *
    * @throws UserError `not-found`
    */
   async delete(username: string): Promise<void> {
     this.#remembered.delete(username)
+    // The account comes last: the import of one that is there was killed when it was done.
+    if ((await this.#isMarked(username)) && (await this.exists(username)))
+      await this.#remains?.marks.set(username, undefined)
     await this.#store.update(username, (old) => {
       if (old === undefined) throw notFound(username)
       return undefined
@@ -392,6 +425,10 @@ function isAccount(record: ImportedRecord | DecoySecret): record is ImportedReco
 
 function notFound(username: string): UserError {
   return new UserError('not-found', `there is no user ${username}`)
+}
+
+function unfinished(username: string): UserError {
+  return new UserError('unfinished', `an import of the user ${username} has not come to its end`)
 }
 
 function equal(a: string, b: string): boolean {

@@ -4,10 +4,13 @@ import { existsSync } from 'node:fs'
 import { endedSchema } from '../admin/answers.ts'
 import type { EndReason } from '../admin/end-sessions.ts'
 import { noteEnd } from '../auth/ended-accounts.ts'
-import { type UserError, Users } from '../auth/users.ts'
+import { MARKS, openUsers } from '../auth/open-users.ts'
+import type { UserError, Users } from '../auth/users.ts'
 import { type Config, coreOptions, readOption } from '../config/index.ts'
 import { joinJid, prepareDomain, prepareJid, prepareLocal } from '../jid.ts'
 import { escapeUnsafe } from '../log-text.ts'
+import { isAtWork } from '../migration/import-mark.ts'
+import type { ImportMark } from '../migration/stores.ts'
 import { dataPathOf, storageKindOf } from '../server.ts'
 import { readConfig } from './config-file.ts'
 import { type ConfiguredStorage, openConfigured } from './configured-storage.ts'
@@ -45,18 +48,19 @@ export async function register(
   const domain = prepareDomain(host)
   if (domain === undefined) throw new CommandError(`"${host}" is no domain`)
   const account = { username, host: domain, jid: joinJid(username, domain) }
-  return work(configFile, account, 'add', ({ users }) => create(users, account, password))
+  return work(configFile, account, 'add', (accounts) => create(accounts, account, password))
 }
 
 /** `legate adduser JID`. @returns the exit code */
 export async function addUser(configFile: string | undefined, jid: string): Promise<number> {
   const account = readAccount(jid)
-  return work(configFile, account, 'add', async ({ users }) => {
+  return work(configFile, account, 'add', async (accounts) => {
+    const { users } = accounts
     // Before the password is asked for in vain.
     const there = await users.read(account.username)
     if (there?.disabled !== undefined) throw isRemoved(account)
     if (there !== undefined) throw alreadyThere(account)
-    await create(users, account, await askPassword(account.jid))
+    await create(accounts, account, await askPassword(account.jid))
   })
 }
 
@@ -98,8 +102,15 @@ export async function deleteUser(configFile: string | undefined, jid: string): P
   return work(configFile, prepared, 'change', async ({ config, users, storage }) => {
     const isThere = misnamed !== undefined && (await users.exists(misnamed.username))
     const account = isThere ? misnamed : prepared
+    await checkNotImported(storage, account)
     const record = await users.read(account.username)
-    if (record === undefined) throw notThere(account)
+    if (record === undefined) {
+      // What a deletion or an import has left that did not come to its end.
+      for (const { username, host } of misnamed === undefined ? [account] : [account, misnamed])
+        await storage.purgeUser(host, username, 'accounts')
+      await letForget(config, account)
+      throw notThere(account, '. What was stored of an earlier one, if anything was left, is removed')
+    }
     // A name that is none has nobody who could know it.
     const hasRoster = account !== misnamed && (await storage.prepareStore(account.host, 'roster'))
     const note = async () =>
@@ -108,7 +119,15 @@ export async function deleteUser(configFile: string | undefined, jid: string): P
     // First the account, so that nobody logs in to what is being taken apart.
     await users.delete(account.username)
     const hasContacts = await note()
-    await storage.purgeUser(account.host, account.username)
+    try {
+      await users.purge(account.username)
+    } catch (error) {
+      const jid = escapeUnsafe(account.jid)
+      console.error(
+        `${jid} is deleted, but not all that was stored of it; to remove that: legate deluser ${jid}`,
+      )
+      throw error
+    }
     console.log(`${escapeUnsafe(account.jid)} is deleted, with all that was stored of it.`)
     const isTold = await endSessions(config, account, 'deleted')
     if (hasContacts && !isTold) {
@@ -148,14 +167,27 @@ async function endSessions(config: Config, { username, host }: Account, reason: 
   }
 }
 
-async function create(users: Users, account: Account, password: string): Promise<void> {
+/** Lets the server, if it runs, end what it has of an account of that name that was deleted. */
+async function letForget(config: Config, { username, host }: Account): Promise<void> {
+  try {
+    await askServer(config, { command: 'end-sessions', host, username, reason: 'deleted' }, endedSchema)
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+  }
+}
+
+async function create({ config, users }: Accounts, account: Account, password: string): Promise<void> {
+  if (await users.exists(account.username)) throw alreadyThere(account)
+  await letForget(config, account)
   try {
     await users.create(account.username, password)
   } catch (error) {
-    if ((error as UserError).code === 'exists')
-      throw (await users.read(account.username))?.disabled === undefined
-        ? alreadyThere(account)
-        : isRemoved(account)
+    const { code } = error as UserError
+    if (code === 'exists') {
+      const record = await users.read(account.username)
+      throw record?.disabled === undefined ? alreadyThere(account) : isRemoved(account)
+    }
+    if (code === 'unfinished') throw isUnfinished(account)
     throw error
   }
   console.log(`${account.jid} is added.`)
@@ -174,10 +206,27 @@ function isRemoved({ jid }: Account): CommandError {
   )
 }
 
-function notThere({ username, jid }: Account): CommandError {
+function isUnfinished({ jid }: Account): CommandError {
+  return new CommandError(
+    `an import of ${jid} is at work, or did not come to its end: to have it, import it again; to remove what there ` +
+      `is of it: legate deluser ${jid}`,
+  )
+}
+
+/** @throws CommandError if an import is at the account just now */
+async function checkNotImported(storage: ConfiguredStorage, { username, host, jid }: Account): Promise<void> {
+  const mark = await storage.openKeyval<ImportMark>(host, MARKS).get(username)
+  if (mark === undefined || !isAtWork(mark)) return
+  throw new CommandError(
+    `${escapeUnsafe(jid)} is being imported (process ${mark.process}); wait for the end of that, or end it`,
+  )
+}
+
+/** @param done - a sentence on what was done all the same */
+function notThere({ username, jid }: Account, done = ''): CommandError {
   const wayOut =
     username === prepareLocal(username) ? `to add it: legate adduser ${jid}` : 'no JID has that name'
-  return new CommandError(`there is no account ${escapeUnsafe(jid)}; ${wayOut}`)
+  return new CommandError(`there is no account ${escapeUnsafe(jid)}; ${wayOut}${done}`)
 }
 
 /** For those who give register a JID, as adduser wants it. */
@@ -234,10 +283,7 @@ async function work(
       'default_iteration_count',
       coreOptions.default_iteration_count,
     )
-    const users = new Users(storage.openKeyval(account.host, 'accounts'), {
-      iterations,
-      missingKeys: storage.openMap(account.host, 'accounts'),
-    })
+    const users = openUsers(storage, account.host, iterations)
     await act({ config, users, storage })
   } finally {
     await storage.close()

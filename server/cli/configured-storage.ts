@@ -18,7 +18,7 @@ export interface ConfiguredStorage {
   /** Whether a store is kept anywhere but in a running server's memory, and can be opened. */
   prepareStore(host: string, store: string): Promise<boolean>
   /** In each of the storages that the host has stores in. */
-  purgeUser(host: string, user: string): Promise<void>
+  purgeUser: StorageDriver['purgeUser']
   close(): Promise<void>
 }
 

@@ -3,7 +3,7 @@
 import { createReadStream, existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import * as z from 'zod'
-import { Users } from '../auth/users.ts'
+import { openUsers } from '../auth/open-users.ts'
 import { type Config, coreOptions, readOption } from '../config/index.ts'
 import { escapeUnsafe } from '../log-text.ts'
 import { AtWork } from '../migration/import-mark.ts'
@@ -155,10 +155,8 @@ class ImportRun {
       hostOf: (name) => this.hosts.get(name) ?? `there is no VirtualHost "${name}" in ${this.config.path}`,
       isMeant: (host, username) => this.moved.isMeant(host, username),
       remove: async (host, username) => {
-        const { users, stores } = this.hosts.get(host) as ImportHost
+        const { users } = this.hosts.get(host) as ImportHost
         await users.delete(username)
-        await stores.clear(username)
-        await this.storage.purgeUser(host, username)
       },
       iterations: (host) => this.iterations(host),
     })
@@ -213,12 +211,10 @@ class ImportRun {
   }
 
   private importHost(host: string): ImportHost {
-    const stores = new HostStores(this.storage, host)
-    const users = new Users(this.storage.openKeyval(host, 'accounts'), {
-      iterations: this.iterations(host),
-      missingKeys: stores.missingKeys,
-    })
-    return { stores, users }
+    return {
+      stores: new HostStores(this.storage, host),
+      users: openUsers(this.storage, host, this.iterations(host)),
+    }
   }
 
   private iterations(host: string): number {

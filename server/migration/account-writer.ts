@@ -173,8 +173,12 @@ export class AccountWriter {
   /** Takes back what has been written. @throws StorageError */
   async discard(): Promise<void> {
     const { target, username } = this.options
-    if (this.begun === undefined) return
-    await this.begun
+    // What could not begin has written nothing.
+    const isBegun = await this.begun?.then(
+      () => true,
+      () => false,
+    )
+    if (isBegun !== true) return
     await target.stores.clear(username)
     await target.stores.marks.set(username, undefined)
   }
@@ -207,9 +211,14 @@ export class AccountWriter {
 
   private async makeRoom(): Promise<void> {
     const { target, username, remove } = this.options
+    const { stores, users } = target
     await remove?.()
+    await users.purge(username)
     await this.mark()
-    await target.stores.clear(username)
+    // Whoever makes an account looks for a mark when it is made: one of both sees the other.
+    if (!(await users.exists(username))) return
+    await stores.marks.set(username, undefined)
+    throw new UserError('exists', `the user ${username} exists already`)
   }
 
   private async mark(): Promise<void> {

@@ -28,7 +28,7 @@ export interface ImportOptions {
   isMeant(host: string, username: string): boolean
   /** What becomes of an account that is there already; of one that is broken where it comes from that is told. */
   existing(jid: string): 'stays' | 'gives way' | 'is broken there'
-  /** Removes everything that an account has. */
+  /** Removes an account; what is stored of its name then, the import removes. */
   remove(host: string, username: string): Promise<void>
   /** Only looks whether it could be done. */
   readonly dry: boolean
@@ -189,6 +189,10 @@ export class Importer {
         this.broken(current.place, error.message)
         return
       }
+      if (error instanceof UserError) {
+        this.broken(current.place, inTheWay(error))
+        return
+      }
       this.fatal = { error }
       throw error
     }
@@ -240,8 +244,7 @@ export class Importer {
   private async notImported(account: AccountWriter, error: unknown): Promise<void> {
     await account.discard()
     if (!(error instanceof UserError)) throw error
-    const text = error.code === 'exists' ? 'somebody has added this account meanwhile' : error.message
-    this.refuse(account.place, `${text}: ${account.jid} is not imported`, account.jid)
+    this.refuse(account.place, `${inTheWay(error)}: ${account.jid} is not imported`, account.jid)
   }
 
   private broken(place: Place, text: string): void {
@@ -261,4 +264,8 @@ export class Importer {
     this.ignored.add(what)
     this.options.noted(`${placeText(place)}: ${what} is not taken over`)
   }
+}
+
+function inTheWay({ code, message }: UserError): string {
+  return code === 'exists' ? 'somebody has added this account meanwhile' : message
 }

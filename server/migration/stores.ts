@@ -1,5 +1,6 @@
 /** What the plugins keep of an account: the stores that are exported and imported, and the formats of their values. */
 
+import { MARKS } from '../auth/open-users.ts'
 import type { ImportedRecord } from '../auth/users.ts'
 import type { KeptStanza } from '../stanza/kept.ts'
 import type { ArchiveStore, KeyvalStore, MapStore, StorageDriver } from '../storage/index.ts'
@@ -69,9 +70,6 @@ export const STORE_NAMES = [
   'archive',
 ] as const
 export type StoreName = (typeof STORE_NAMES)[number]
-
-/** Where accounts are marked that an import is at. Of the storage of `accounts`. */
-export const MARKS = 'accounts_import'
 
 /** The stores of one host. */
 export class HostStores {

@@ -34,14 +34,21 @@ export class ChosenStorage implements StorageDriver {
     return this.driverOf(host, store).openArchive(host, store)
   }
 
-  async purgeUser(host: string, user: string, unlessIn?: string): Promise<void> {
-    const keeper = unlessIn === undefined ? undefined : this.choose(host, unlessIn)
+  async purgeUser(host: string, user: string, ...unlessIn: readonly string[]): Promise<void> {
+    const keepers = unlessIn.map((store) => this.choose(host, store))
     for (const [kind, driver] of this.drivers) {
-      const isOther = unlessIn !== undefined && kind !== keeper
-      // It can not look into another.
-      if (isOther && (await this.openKeyval(host, unlessIn).get(user)) !== undefined) continue
-      await driver.purgeUser(host, user, isOther ? undefined : unlessIn)
+      // It can not look into others.
+      const others = unlessIn.filter((_, i) => keepers[i] !== kind)
+      if (await this.hasSome(host, user, others)) continue
+      await driver.purgeUser(host, user, ...unlessIn.filter((_, i) => keepers[i] === kind))
     }
+  }
+
+  private async hasSome(host: string, user: string, stores: readonly string[]): Promise<boolean> {
+    for (const store of stores) {
+      if ((await this.openKeyval(host, store).get(user)) !== undefined) return true
+    }
+    return false
   }
 
   /** Opens the drivers of these kinds, and waits until they can be used. @throws StorageError */

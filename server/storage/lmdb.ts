@@ -107,13 +107,12 @@ class LmdbStorage implements StorageDriver {
     return lmdbArchive<T>(access, host, store)
   }
 
-  async purgeUser(host: string, user: string, unlessIn?: string): Promise<void> {
+  async purgeUser(host: string, user: string, ...unlessIn: readonly string[]): Promise<void> {
     const prefix = encodeKey([check(host)])
     const suffix = encodeKey([check(user)])
-    const keeps =
-      unlessIn === undefined ? undefined : encodeKey([...storePath(host, 'keyval', unlessIn), user])
+    const keeping = unlessIn.map((store) => encodeKey([...storePath(host, 'keyval', store), user]))
     const removeSome = (): number => {
-      if (keeps !== undefined && this.#db.get(keeps) !== undefined) return 0
+      if (keeping.some((key) => this.#db.get(key) !== undefined)) return 0
       const keys: Buffer[] = []
       for (const store of this.#children(prefix)) {
         const start = Buffer.concat([store, suffix])

@@ -88,9 +88,9 @@ class MemoryStorage implements StorageDriver {
     )
   }
 
-  async purgeUser(host: string, user: string, unlessIn?: string): Promise<void> {
+  async purgeUser(host: string, user: string, ...unlessIn: readonly string[]): Promise<void> {
     this.#check(host, user)
-    if (unlessIn !== undefined && this.#hosts.get(host)?.get(`keyval ${unlessIn}`)?.has(user)) return
+    if (unlessIn.some((store) => this.#hosts.get(host)?.get(`keyval ${store}`)?.has(user))) return
     for (const records of this.#archives.get(host)?.values() ?? []) records.delete(user)
     for (const records of this.#hosts.get(host)?.values() ?? []) records.delete(user)
   }

@@ -42,7 +42,7 @@ export type Change =
   | { readonly kind: 'update'; readonly store: string; readonly change: (old: unknown) => unknown }
   | { readonly kind: 'map'; readonly store: string; readonly entries: readonly (readonly [string, Text])[] }
   | ArchiveChange
-  | { readonly kind: 'purge'; readonly unlessIn: string | undefined }
+  | { readonly kind: 'purge'; readonly unlessIn: readonly string[] }
 
 /** `undefined`: there is nothing. */
 type Text = string | undefined
@@ -128,11 +128,11 @@ export class RedisWrites {
     }
   }
 
-  async #purge(keys: UserKeys, unlessIn: string | undefined): Promise<void> {
-    const keeps = unlessIn === undefined ? undefined : storeField('keyval', unlessIn)
+  async #purge(keys: UserKeys, unlessIn: readonly string[]): Promise<void> {
+    const keeping = unlessIn.map((store) => storeField('keyval', store))
     let fields = await this.#redis.hkeys(keys.stores)
     for (let attempt = 1; fields.length > 0; attempt++) {
-      if (keeps !== undefined && fields.includes(keeps)) return
+      if (keeping.some((field) => fields.includes(field))) return
       const stores = fields.map(readStoreField).filter((store) => store !== undefined)
       if (stores.length !== fields.length) {
         throw new StorageError('corrupt', `the key ${keys.stores} has a field that is not ours`)

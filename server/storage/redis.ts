@@ -141,7 +141,7 @@ export class RedisStorage implements StorageDriver {
     return redisArchive<T>(access, store)
   }
 
-  async purgeUser(host: string, user: string, unlessIn?: string): Promise<void> {
+  async purgeUser(host: string, user: string, ...unlessIn: readonly string[]): Promise<void> {
     checkName(host)
     await this.#write(host, user, { kind: 'purge', unlessIn })
   }

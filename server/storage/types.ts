@@ -114,9 +114,10 @@ export interface StorageDriver {
   /**
    * Removes everything that the user has in any store of the host, at once.
    *
-   * @param unlessIn a keyval store: nothing is removed if the user has something in it, by then
+   * @param unlessIn keyval stores: nothing is removed if the user has something in one of them, by then. Where a
+   *   driver removes in several steps, it looks at each
    */
-  purgeUser(host: string, user: string, unlessIn?: string): Promise<void>
+  purgeUser(host: string, user: string, ...unlessIn: readonly string[]): Promise<void>
   /**
    * Waits until it can be read and written, where that takes a while after it was opened.
    *

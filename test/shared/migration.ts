@@ -1,6 +1,6 @@
 /** Imports and exports over storages that a test has opened, without the command line. */
 
-import { Users } from '../../server/auth/users.ts'
+import { openUsers } from '../../server/auth/open-users.ts'
 import {
   type ImportCounts,
   Importer,
@@ -24,12 +24,7 @@ export interface Imported {
 
 /** The stores and accounts of a host. */
 export function importHost(storage: StorageDriver, host: string): ImportHost {
-  const stores = new HostStores(storage, host)
-  const users = new Users(storage.openKeyval(host, 'accounts'), {
-    iterations: 4096,
-    missingKeys: stores.missingKeys,
-  })
-  return { stores, users }
+  return { stores: new HostStores(storage, host), users: openUsers(storage, host, 4096) }
 }
 
 /**
@@ -37,18 +32,20 @@ export function importHost(storage: StorageDriver, host: string): ImportHost {
  *
  * @param hosts - those that there are
  * @param existing - what becomes of accounts that are there
+ * @param into - all of the hosts, if it is given
  */
 export async function importParts(
   storage: StorageDriver,
   hosts: readonly string[],
   parts: AsyncIterable<Part>,
   existing: ReturnType<ImportOptions['existing']> = 'stays',
+  into?: ImportHost,
 ): Promise<Imported> {
   const failed: string[] = []
   const noted: string[] = []
   const importer = new Importer({
     hostOf: (name) =>
-      hosts.includes(name) ? importHost(storage, name) : `there is no VirtualHost "${name}"`,
+      hosts.includes(name) ? (into ?? importHost(storage, name)) : `there is no VirtualHost "${name}"`,
     isMeant: () => true,
     existing: () => existing,
     remove: (host, username) => storage.purgeUser(host, username),
@@ -75,13 +72,14 @@ export function importText(
   xml: string | Buffer,
   cut = 1000,
   existing: ReturnType<ImportOptions['existing']> = 'stays',
+  into?: ImportHost,
 ): Promise<Imported> {
   const bytes = Buffer.from(xml)
   async function* chunks(): AsyncGenerator<Buffer> {
     for (let at = 0; at < bytes.length; at += cut) yield bytes.subarray(at, at + cut)
   }
   const source = { bytes: chunks(), name: 'x.xml', path: undefined, onRead: () => {}, onAccount: () => {} }
-  return importParts(storage, ['capulet.lit'], readPortable(source), existing)
+  return importParts(storage, ['capulet.lit'], readPortable(source), existing, into)
 }
 
 /** The export of all accounts of capulet.lit. */

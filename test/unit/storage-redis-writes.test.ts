@@ -88,7 +88,7 @@ it('a purge is between what was called before it and after it', async () => {
   const { redis, scripts, letGo } = slowRedis()
   const writes = new RedisWrites(redis)
   const added = [writes.add(keys, entry(0)), writes.add(keys, entry(1))]
-  added.push(writes.add(keys, { kind: 'purge', unlessIn: undefined }), writes.add(keys, entry(2)))
+  added.push(writes.add(keys, { kind: 'purge', unlessIn: [] }), writes.add(keys, entry(2)))
   letGo()
   await Promise.all(added)
   expect(scripts.map((texts) => idsIn([texts]))).toEqual([['id0;', 'id1;'], [], ['id2;']])
