@@ -40,12 +40,21 @@ IN_ATTRIBUTE[0x27] = 5
  * @returns the text itself if nothing is to be escaped
  */
 export function escapeText(text: string): string {
-  return escapeWith(text, IN_TEXT)
+  // Mostly nothing is to be escaped. So small, and with its table known, V8 puts the loop where it is called.
+  for (let at = 0; at < text.length; at++) {
+    const c = text.charCodeAt(at)
+    if (c >= 0x80 || IN_TEXT[c] !== 0) return escapeWith(text, IN_TEXT)
+  }
+  return text
 }
 
 /** Text for an attribute value, in either kind of quotes. As `escapeText`. */
 export function escapeAttribute(text: string): string {
-  return escapeWith(text, IN_ATTRIBUTE)
+  for (let at = 0; at < text.length; at++) {
+    const c = text.charCodeAt(at)
+    if (c >= 0x80 || IN_ATTRIBUTE[c] !== 0) return escapeWith(text, IN_ATTRIBUTE)
+  }
+  return text
 }
 
 function escapeWith(text: string, table: Uint8Array): string {

@@ -250,8 +250,9 @@ export class StreamSession implements Resource, TokenizerHandler, ConnectionHand
   /** Sends a stanza or another first-level child. */
   send(stanza: Stanza): void {
     if (this.footerSent || this.over) return
-    if (this.outlet !== undefined) this.outlet.write(stanza.toString())
-    else this.connection.write(stanza.toString())
+    const text = stanza.toString()
+    if (this.outlet !== undefined) this.outlet.write(text)
+    else this.connection.write(text)
   }
 
   /** Sends a stanza that other resources get, too. */
