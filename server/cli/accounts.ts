@@ -57,9 +57,7 @@ export async function addUser(configFile: string | undefined, jid: string): Prom
   return work(configFile, account, 'add', async (accounts) => {
     const { users } = accounts
     // Before the password is asked for in vain.
-    const there = await users.read(account.username)
-    if (there?.disabled !== undefined) throw isRemoved(account)
-    if (there !== undefined) throw alreadyThere(account)
+    await checkFree(users, account)
     await create(accounts, account, await askPassword(account.jid))
   })
 }
@@ -177,20 +175,24 @@ async function letForget(config: Config, { username, host }: Account): Promise<v
 }
 
 async function create({ config, users }: Accounts, account: Account, password: string): Promise<void> {
-  if (await users.exists(account.username)) throw alreadyThere(account)
+  await checkFree(users, account)
   await letForget(config, account)
   try {
     await users.create(account.username, password)
   } catch (error) {
     const { code } = error as UserError
-    if (code === 'exists') {
-      const record = await users.read(account.username)
-      throw record?.disabled === undefined ? alreadyThere(account) : isRemoved(account)
-    }
+    if (code === 'exists') await checkFree(users, account)
     if (code === 'unfinished') throw isUnfinished(account)
     throw error
   }
   console.log(`${account.jid} is added.`)
+}
+
+/** @throws CommandError if there is an account, or one that was removed and is still kept */
+async function checkFree(users: Users, account: Account): Promise<void> {
+  const record = await users.read(account.username)
+  if (record === undefined) return
+  throw record.disabled === undefined ? alreadyThere(account) : isRemoved(account)
 }
 
 function alreadyThere({ jid }: Account): CommandError {
