@@ -29,10 +29,9 @@ export class GivingBack implements Giver {
   othersWith(session: StreamSession, text: string): readonly Resource[] {
     if (!isForAll(session, text)) return []
     const { username, priority } = session
-    const best = [...this.module.host.resourcesOf(username!)].filter((other) => {
+    return [...this.module.host.resourcesOf(username!)].filter((other) => {
       return other !== session && other.available && !other.destroyed && other.priority === priority
     })
-    return best
   }
 
   giveBack(session: StreamSession, waiting: readonly Waiting[], kept: Promise<unknown>): void {

@@ -1,26 +1,17 @@
 // Commands that are killed in the midst of an account: what is left, and what a new account of the name finds.
 
 import { once } from 'node:events'
-import { afterEach, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { MARKS, openUsers } from '../../server/auth/open-users.ts'
 import { openStorage, type StorageDriver } from '../../server/storage/index.ts'
-import { LegateFolder, ON_FREE_PORTS } from '../shared/legate-command.ts'
+import { type LegateFolder, ON_FREE_PORTS } from '../shared/legate-command.ts'
+import { legateFolders } from '../shared/legate-folders.ts'
 
 const JULIET = 'juliet@localhost'
 const CONFIG = `${ON_FREE_PORTS}VirtualHost "localhost"\n`
 /** So many that to remove them takes a while. */
 const MANY = 20_000
-const folders: LegateFolder[] = []
-
-function folderWith(config: string): LegateFolder {
-  const folder = new LegateFolder(config)
-  folders.push(folder)
-  return folder
-}
-
-afterEach(async () => {
-  for (const folder of folders.splice(0)) await folder.remove()
-})
+const folderWith = legateFolders()
 
 /** Works on the storage of a folder, while others may. */
 async function inside<T>(folder: LegateFolder, work: (storage: StorageDriver) => Promise<T>): Promise<T> {

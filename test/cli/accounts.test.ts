@@ -2,23 +2,14 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { login } from '../shared/client.ts'
 import { enter, getItem, setRoster, settled, stateIn, subscribe, taken } from '../shared/im-client.ts'
-import { COMMAND, LegateFolder, ON_FREE_PORTS } from '../shared/legate-command.ts'
+import { COMMAND, type LegateFolder, ON_FREE_PORTS } from '../shared/legate-command.ts'
+import { legateFolders } from '../shared/legate-folders.ts'
 
 const HOST = 'VirtualHost "localhost"\n'
-const folders: LegateFolder[] = []
-
-function folderWith(config: string): LegateFolder {
-  const folder = new LegateFolder(config)
-  folders.push(folder)
-  return folder
-}
-
-afterEach(async () => {
-  for (const folder of folders.splice(0)) await folder.remove()
-})
+const folderWith = legateFolders()
 
 describe('while the server runs', () => {
   it('an account can log in as soon as it is registered, and no more once it is deleted', async () => {

@@ -13,9 +13,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { login, TestStream } from '../shared/client.ts'
-import { LegateFolder, ON_FREE_PORTS } from '../shared/legate-command.ts'
+import { type LegateFolder, ON_FREE_PORTS } from '../shared/legate-command.ts'
+import { legateFolders } from '../shared/legate-folders.ts'
 import { document } from '../shared/migration.ts'
 import { redisAvailable, startRedis } from '../shared/peers/redis.ts'
 import { describePeer } from '../shared/require.ts'
@@ -25,17 +26,7 @@ import { mechanismsIn, scram } from '../shared/streams.ts'
 vi.setConfig({ testTimeout: 90_000 })
 
 const HOST = 'VirtualHost "capulet.lit"\n'
-const folders: LegateFolder[] = []
-
-function folderWith(config: string): LegateFolder {
-  const folder = new LegateFolder(config)
-  folders.push(folder)
-  return folder
-}
-
-afterEach(async () => {
-  for (const folder of folders.splice(0)) await folder.remove()
-})
+const folderWith = legateFolders()
 
 const user = (name: string, content = '') => `<user name='${name}' password='pw'>${content}</user>`
 const card = (name: string) => `<vCard xmlns='vcard-temp'><FN>${name}</FN></vCard>`

@@ -1,23 +1,14 @@
 // Accounts with names that were allowed once, and that no JID has by RFC 7622 (§3.3): told, and removed.
 
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { Users } from '../../server/auth/users.ts'
 import { openStorage } from '../../server/storage/index.ts'
 import { login } from '../shared/client.ts'
-import { LegateFolder, ON_FREE_PORTS } from '../shared/legate-command.ts'
+import { type LegateFolder, ON_FREE_PORTS } from '../shared/legate-command.ts'
+import { legateFolders } from '../shared/legate-folders.ts'
 
 const HOST = 'VirtualHost "localhost"\n'
-const folders: LegateFolder[] = []
-
-function folderWith(config: string): LegateFolder {
-  const folder = new LegateFolder(config)
-  folders.push(folder)
-  return folder
-}
-
-afterEach(async () => {
-  for (const folder of folders.splice(0)) await folder.remove()
-})
+const folderWith = legateFolders()
 
 /** Stores accounts as they were stored before their names were looked at, with a vCard each. */
 async function store(folder: LegateFolder, usernames: readonly string[]): Promise<void> {

@@ -1,23 +1,14 @@
 // Commands where the storage is Redis, and what legate check says of the option redis.
 
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { login } from '../shared/client.ts'
-import { LegateFolder, ON_FREE_PORTS } from '../shared/legate-command.ts'
+import { ON_FREE_PORTS } from '../shared/legate-command.ts'
+import { legateFolders } from '../shared/legate-folders.ts'
 import { redisAvailable, type SingleRedis, startRedis } from '../shared/peers/redis.ts'
 import { describePeer } from '../shared/require.ts'
 
 const HOST = 'VirtualHost "localhost"\n'
-const folders: LegateFolder[] = []
-
-function folderWith(config: string): LegateFolder {
-  const folder = new LegateFolder(config)
-  folders.push(folder)
-  return folder
-}
-
-afterEach(async () => {
-  for (const folder of folders.splice(0)) await folder.remove()
-})
+const folderWith = legateFolders()
 
 describePeer('accounts in Redis', redisAvailable(), () => {
   let peer: SingleRedis

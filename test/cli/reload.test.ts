@@ -1,22 +1,13 @@
 // legate reload: what it tells, and what becomes of it in the server.
 
 import { readFileSync, renameSync } from 'node:fs'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { login } from '../shared/client.ts'
-import { LegateFolder, ON_FREE_PORTS } from '../shared/legate-command.ts'
+import { ON_FREE_PORTS } from '../shared/legate-command.ts'
+import { legateFolders } from '../shared/legate-folders.ts'
 
 const HOST = 'VirtualHost "localhost"\n'
-const folders: LegateFolder[] = []
-
-function folderWith(config: string): LegateFolder {
-  const folder = new LegateFolder(config)
-  folders.push(folder)
-  return folder
-}
-
-afterEach(async () => {
-  for (const folder of folders.splice(0)) await folder.remove()
-})
+const folderWith = legateFolders()
 
 describe('reload', () => {
   it('is done when the command ends, and says how many hosts there are', async () => {
